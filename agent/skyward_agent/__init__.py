@@ -1,0 +1,1 @@
+"""The agent: one file on every node. Standard library and cloudpickle only; it never imports `skyward`."""

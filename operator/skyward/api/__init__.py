@@ -1,0 +1,91 @@
+"""The words of the API: frozen pydantic models that are the only source of JSON schema, defaults and validation."""
+
+from skyward.api.base import API_VERSION, GROUP, VERSION, Json, Time, Word, to_time
+from skyward.api.conditions import (
+    Condition,
+    NodeCondition,
+    PoolCondition,
+    Reason,
+    SourceCondition,
+    Status,
+    drop_condition,
+    find,
+    is_true,
+    set_condition,
+)
+from skyward.api.event import Event, ObjectReference
+from skyward.api.meta import DEFAULT_NAMESPACE, FINALIZER, Object, ObjectMeta, check_name
+from skyward.api.node import POOL_LABEL, Node, NodeSpec, NodeStatus, Phase
+from skyward.api.pool import (
+    ImageFile,
+    ImageSpec,
+    PipSpec,
+    Pool,
+    PoolSpec,
+    PoolStatus,
+    ResourcesSpec,
+    RolloutSpec,
+    SetupStep,
+    template_hash,
+)
+from skyward.api.providers import LocalFaults, LocalOptions, ProviderSpec
+from skyward.api.source import Problem, Source, SourceSpec, SourceStatus
+from skyward.api.task import ItemCounts, Task, TaskFailure, TaskPhase, TaskSpec, TaskStatus
+
+KINDS: tuple[type[Object], ...] = (Pool, Node, Task, Source, Event)
+
+__all__ = [
+    "API_VERSION",
+    "DEFAULT_NAMESPACE",
+    "FINALIZER",
+    "GROUP",
+    "KINDS",
+    "POOL_LABEL",
+    "VERSION",
+    "Condition",
+    "Event",
+    "ImageFile",
+    "ImageSpec",
+    "ItemCounts",
+    "Json",
+    "LocalFaults",
+    "LocalOptions",
+    "Node",
+    "NodeCondition",
+    "NodeSpec",
+    "NodeStatus",
+    "Object",
+    "ObjectMeta",
+    "ObjectReference",
+    "Phase",
+    "PipSpec",
+    "Pool",
+    "PoolCondition",
+    "PoolSpec",
+    "PoolStatus",
+    "Problem",
+    "ProviderSpec",
+    "Reason",
+    "ResourcesSpec",
+    "RolloutSpec",
+    "SetupStep",
+    "Source",
+    "SourceCondition",
+    "SourceSpec",
+    "SourceStatus",
+    "Status",
+    "Task",
+    "TaskFailure",
+    "TaskPhase",
+    "TaskSpec",
+    "TaskStatus",
+    "Time",
+    "Word",
+    "check_name",
+    "drop_condition",
+    "find",
+    "is_true",
+    "set_condition",
+    "template_hash",
+    "to_time",
+]

@@ -1,0 +1,260 @@
+"""Pool: what a user declares, and what the operator reports of it.
+
+Each spec field is marked with what changing it does: `in-place` acts on running nodes, `replace` enters the
+template hash and so rolls the nodes, `immutable` is refused.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Iterator
+from typing import Annotated, Any, ClassVar, Literal
+
+from pydantic import Field, field_validator, model_validator
+
+from skyward.api.base import Word
+from skyward.api.conditions import Condition
+from skyward.api.meta import Object, ObjectMeta, check_name
+from skyward.api.providers import ProviderSpec
+from skyward.api.quantities import Duration, DurationOrOff, IntOrPercent, Size
+
+IN_PLACE: dict[str, Any] = {"x-skyward-change": "in-place"}
+REPLACE: dict[str, Any] = {"x-skyward-change": "replace"}
+
+UNSUPPORTED = frozenset(
+    {
+        "autoscale",
+        "schedule",
+        "offerings",
+        "accelerator",
+        "instanceType",
+        "requirements",
+        "allocation",
+        "spot",
+        "maxHourlyCost",
+        "limits",
+        "secrets",
+        "volumes",
+        "executor",
+        "plugins",
+        "hostKeys",
+        "disruption",
+        "healthCheck",
+        "ttl",
+        "expireAfter",
+        "deletionPolicy",
+        "queue",
+    }
+)
+"""Fields of the full API that this version refuses by name."""
+
+UNSUPPORTED_WITHIN = {
+    "resources": frozenset({"cpu", "disk"}),
+    "rollout": frozenset({"strategy", "minReady", "canary", "notBefore"}),
+    "image": frozenset({"base"}),
+}
+
+_ENV_NAME = r"^[A-Za-z_][A-Za-z0-9_]*$"
+EnvName = Annotated[str, Field(pattern=_ENV_NAME)]
+
+
+def _refuse(name: str, data: Any, fields: frozenset[str]) -> None:
+    if isinstance(data, dict):
+        for field in fields & data.keys():
+            raise ValueError(f"{name}.{field} is not supported by this version; remove it")
+
+
+class PipSpec(Word):
+    """Packages and where they come from."""
+
+    packages: tuple[str, ...] = ()
+    index_url: str | None = None
+    extra_index_urls: tuple[str, ...] = ()
+    find_links: tuple[str, ...] = ()
+
+
+class ImageFile(Word):
+    """A small file that every node has."""
+
+    path: str
+    """Absolute, or relative to the node's home."""
+    content: str
+    mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "0644"
+
+
+class SetupStep(Word):
+    """A shell command that a node runs once, in the order given."""
+
+    run: str
+    name: str | None = None
+    unless: str | None = None
+    """The step is skipped when this command succeeds."""
+    timeout: Duration = "10m"
+
+
+class ImageSpec(Word):
+    """What a node must have before it runs tasks; it becomes the bootstrap recipe."""
+
+    python: Annotated[str, Field(pattern=r"^3\.(1[1-9]|[2-9]\d)$")] | None = None
+    """Minor version; the operator's own when absent."""
+    apt: tuple[str, ...] = ()
+    pip: PipSpec = PipSpec()
+    """A list of packages, or `{packages, indexUrl, extraIndexUrls, findLinks}`."""
+    requirements: str | None = None
+    """The text of a requirements file."""
+    env: dict[EnvName, str] = Field(default_factory=dict)
+    setup: tuple[SetupStep, ...] = ()
+    """Shell commands: a string each, or `{run, name, unless, timeout}`."""
+    files: tuple[ImageFile, ...] = ()
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        _refuse("spec.image", data, UNSUPPORTED_WITHIN["image"])
+        if not isinstance(data, dict):
+            return data
+        data = dict(data)
+        if isinstance(data.get("pip"), list | tuple):
+            data["pip"] = {"packages": data["pip"]}
+        if isinstance(data.get("setup"), list | tuple):
+            data["setup"] = [{"run": step} if isinstance(step, str) else step for step in data["setup"]]
+        return data
+
+
+class ResourcesSpec(Word):
+    memory: Size | None = None
+    """The most memory one task's child process may use."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unsupported(cls, data: Any) -> Any:
+        _refuse("spec.resources", data, UNSUPPORTED_WITHIN["resources"])
+        return data
+
+
+class RolloutSpec(Word):
+    max_unavailable: IntOrPercent = 1
+    """How many of `nodes` may be out of service by our own choice; a share rounds down."""
+    max_surge: IntOrPercent = 0
+    """How many nodes above `nodes` may exist meanwhile; a share rounds up."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _refuse_unsupported(cls, data: Any) -> Any:
+        _refuse("spec.rollout", data, UNSUPPORTED_WITHIN["rollout"])
+        return data
+
+    @model_validator(mode="after")
+    def _can_move(self) -> RolloutSpec:
+        if self.max_unavailable in (0, "0%") and self.max_surge in (0, "0%"):
+            raise ValueError("maxUnavailable and maxSurge cannot both be 0: no node could ever be replaced")
+        return self
+
+
+class PoolSpec(Word):
+    nodes: Annotated[int, Field(ge=0, le=1000, strict=True, json_schema_extra=IN_PLACE)]
+    """How many nodes."""
+    providers: Annotated[tuple[ProviderSpec, ...], Field(min_length=1, json_schema_extra=REPLACE)]
+    """Where; several mean any of them, cheapest first. `provider: NAME` is short for a list of one."""
+    image: Annotated[ImageSpec, Field(json_schema_extra=REPLACE)] = ImageSpec()
+    resources: Annotated[ResourcesSpec, Field(json_schema_extra=REPLACE)] = ResourcesSpec()
+    env: Annotated[dict[EnvName, str], Field(json_schema_extra=IN_PLACE)] = Field(default_factory=dict)
+    """For every task."""
+    concurrency: Annotated[int, Field(ge=1, le=256, strict=True)] | Literal["auto"] = Field(
+        default=1, json_schema_extra=IN_PLACE
+    )
+    """Lanes: how many tasks a node runs at once; `auto` is one for each CPU the node has."""
+    connection: Annotated[Literal["auto", "tunnel", "direct"], Field(json_schema_extra=REPLACE)] = "auto"
+    """How agents reach the operator; `auto` is `direct` on the same host and `tunnel` elsewhere."""
+    rollout: Annotated[RolloutSpec, Field(json_schema_extra=IN_PLACE)] = RolloutSpec()
+    drain_timeout: Annotated[Duration, Field(json_schema_extra=IN_PLACE)] = "5m"
+    """How long a node that leaves may finish its running tasks."""
+    orphan_timeout: Annotated[DurationOrOff | None, Field(json_schema_extra=IN_PLACE)] = None
+    """A node this long without its operator stops itself. Absent: `10m` on the local provider."""
+    paused: Annotated[bool, Field(strict=True, json_schema_extra=IN_PLACE)] = False
+    """Observe and report; change nothing."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _short_forms(cls, data: Any) -> Any:
+        _refuse("spec", data, UNSUPPORTED)
+        if not isinstance(data, dict) or "provider" not in data:
+            return data
+        if "providers" in data:
+            raise ValueError("provider and providers exclude each other; keep one")
+        data = dict(data)
+        data["providers"] = [{"name": data.pop("provider")}]
+        return data
+
+    @model_validator(mode="after")
+    def _image_fits_the_providers(self) -> PoolSpec:
+        if self.image.apt and any(provider.name == "local" for provider in self.providers):
+            raise ValueError(
+                "image.apt is refused on the local provider: its nodes share this host and must not change its "
+                "packages; install them on the host yourself"
+            )
+        return self
+
+    def template(self) -> dict[str, Any]:
+        """The part of the spec that decides how a node is born: the fields marked `replace` that differ from their default."""
+        return self.model_dump(mode="json", by_alias=True, include=REPLACE_FIELDS, exclude_defaults=True)
+
+
+def _replace_fields() -> Iterator[str]:
+    for name, field in PoolSpec.model_fields.items():
+        extra = field.json_schema_extra
+        if isinstance(extra, dict) and extra.get("x-skyward-change") == "replace":
+            yield name
+
+
+REPLACE_FIELDS = set(_replace_fields())
+
+
+def template_hash(spec: PoolSpec) -> str:
+    """Sixteen hex digits that change exactly when a node would have to be replaced.
+
+    Fields at their default stay out, so a field added by a later version never changes an old hash. Changing a
+    default would: keep the old value here by name when that day comes (a golden test guards it).
+    """
+    canonical = json.dumps(spec.template(), sort_keys=True, separators=(",", ":"))
+    return hashlib.sha256(canonical.encode()).hexdigest()[:16]
+
+
+class PoolStatus(Word):
+    observed_generation: int = 0
+    nodes: int = 0
+    """Nodes that exist, leaving ones included."""
+    ready: int = 0
+    available: int = 0
+    up_to_date: int = 0
+    pending: int = 0
+    busy: int = 0
+    queued: int = 0
+    running: int = 0
+    hourly_cost: str = "0"
+    """US dollars, decimal."""
+    offering: str = ""
+    revision: str = ""
+    """Hash of the manifest snapshot the spec came from."""
+    template_hash: str = ""
+    file: str = ""
+    """The manifest, relative to its source, with the document's line: `team/a.yaml:12`."""
+    conditions: tuple[Condition, ...] = ()
+
+
+class Pool(Object):
+    KIND: ClassVar[str] = "Pool"
+    PLURAL: ClassVar[str] = "pools"
+    SHORT_NAMES: ClassVar[tuple[str, ...]] = ("pool",)
+
+    kind: Literal["Pool"] = "Pool"
+    spec: PoolSpec
+    status: PoolStatus = PoolStatus()
+
+    @field_validator("metadata")
+    @classmethod
+    def _named_like_hosts(cls, metadata: ObjectMeta) -> ObjectMeta:
+        check_name(metadata.name)
+        check_name(metadata.namespace)
+        return metadata

@@ -1,0 +1,49 @@
+"""Protocols between rooms: what a mechanism needs and a plug provides. No behaviour here."""
+
+from skyward.contracts.driver import Driver, DriverFacts, HostKeyTrust
+from skyward.contracts.manifests import Manifest, ManifestWriter
+from skyward.contracts.nodes import AgentLink, Bootstrapper, Credentials
+from skyward.contracts.queue import (
+    Accepted,
+    Holder,
+    PoolDirectory,
+    PoolFacts,
+    QueueListener,
+    Rank,
+    Submission,
+    TaskQueue,
+)
+from skyward.contracts.store import Change, Credential, CredentialKind, Store, TaskRows, Transaction, Verb
+from skyward.contracts.world import Clock, FileInfo, Files, Ids, Processes, ProcessId
+
+__all__ = [
+    "Accepted",
+    "AgentLink",
+    "Bootstrapper",
+    "Change",
+    "Clock",
+    "Credential",
+    "CredentialKind",
+    "Credentials",
+    "Driver",
+    "DriverFacts",
+    "FileInfo",
+    "Files",
+    "Holder",
+    "HostKeyTrust",
+    "Ids",
+    "Manifest",
+    "ManifestWriter",
+    "PoolDirectory",
+    "PoolFacts",
+    "ProcessId",
+    "Processes",
+    "QueueListener",
+    "Rank",
+    "Store",
+    "Submission",
+    "TaskQueue",
+    "TaskRows",
+    "Transaction",
+    "Verb",
+]

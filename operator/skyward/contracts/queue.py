@@ -1,0 +1,172 @@
+"""The one task queue: durable, fenced, at-least-once with at most one committed result."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from skyward.api import Task
+from skyward_agent.wire.messages import AttemptId, Lease, Report, Result
+
+
+@dataclass(frozen=True, slots=True)
+class Rank:
+    """One node that a broadcast may count on."""
+
+    node_uid: str
+    node: str
+    address: str
+
+
+@dataclass(frozen=True, slots=True)
+class PoolFacts:
+    """What the queue must know of a pool; given by whoever owns the objects."""
+
+    key: str
+    uid: str
+    nodes: int
+    """How many are wanted."""
+    python: str
+    deleting: bool
+    ready: tuple[Rank, ...]
+    """Ready nodes that take work, by slot."""
+
+
+PoolDirectory = Callable[[str], PoolFacts | None]
+"""From `namespace/name` to what is known now; None when there is no such pool."""
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    key: str
+    submitter: str
+    pool: str
+    """`namespace/name`."""
+    mode: str
+    function: str
+    name: str
+    items: tuple[bytes, ...]
+    python: str
+    """The caller's minor version."""
+    open: bool = False
+    max_attempts: int = 3
+    timeout_s: float | None = None
+    priority: int = 0
+    env: dict[str, str] = field(default_factory=dict)
+    stream: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Accepted:
+    task: str
+    """The task's uid."""
+    name: str
+    items: int
+    open: bool
+    stream: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """One incarnation of one node's agent."""
+
+    node_uid: str
+    node: str
+    """Node name."""
+    pool: str
+    incarnation: str
+
+
+class QueueListener(Protocol):
+    """Called on the event loop, after the commit. Must not block."""
+
+    def work_available(self, pool: str, node_uid: str | None) -> None:
+        """Items can be leased in this pool; by this node alone when one is named (broadcast)."""
+        ...
+
+    def items_finished(self, results: Sequence[Result]) -> None: ...
+
+    def abandon(self, node_uid: str, attempts: Sequence[AttemptId], reason: str) -> None:
+        """These attempts of this node are no longer wanted (cancelled)."""
+        ...
+
+
+class TaskQueue(Protocol):
+    def listen(self, listener: QueueListener) -> None: ...
+
+    async def recover(self) -> None:
+        """Rebuild what is kept in memory from the rows. Once, before anything else."""
+        ...
+
+    async def put_function(self, digest: str, data: bytes) -> None:
+        """Raises Invalid when the digest is not that of the data. Idempotent."""
+        ...
+
+    async def function(self, digest: str) -> bytes | None: ...
+
+    async def submit(self, submission: Submission) -> Accepted:
+        """Durable when it returns; idempotent by (submitter, key). Raises PoolNotFound, PoolAtZero, PoolNotReady (broadcast),
+        PythonMismatch, Conflict (same key, other payload), Invalid (unknown function, no items, bad mode). Concurrent
+        submits share commits."""
+        ...
+
+    async def extend(self, task: str, start: int, items: Sequence[bytes], *, last: bool) -> int:
+        """Add items to an open map; a repeat of items already there is a no-op. Returns how many the task has now. Raises
+        NotFound, Conflict (a gap, or the map is closed)."""
+        ...
+
+    async def lease(self, holder: Holder, capacity: int) -> tuple[Lease, ...]:
+        """Up to `capacity` attempts for this agent, durable when it returns; empty when there is nothing for it."""
+        ...
+
+    async def started(self, holder: Holder, attempts: Sequence[AttemptId]) -> None: ...
+
+    async def report(self, holder: Holder, reports: Sequence[Report]) -> tuple[AttemptId, ...]:
+        """Commit outcomes, at most one per item. Returns every attempt that the agent may forget: committed, or superseded."""
+        ...
+
+    async def resume(self, holder: Holder, running: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
+        """An agent came (back) with these attempts in hand. Leases of this node that it does not hold are lost and tried again
+        (at once if they never started, counted if they did). Returns attempts that are no longer its own."""
+        ...
+
+    async def release(self, node_uid: str, outcome: str, message: str) -> None:
+        """This node or its agent is proved lost: end every attempt it holds with this infrastructure outcome; items with
+        attempts left are queued again, a broadcast's items of a lost rank fail. Idempotent."""
+        ...
+
+    async def cancel(self, task: str) -> None:
+        """Queued items end Cancelled at once; running ones are abandoned and end Cancelled whatever their agent still reports.
+        Raises NotFound. Idempotent."""
+        ...
+
+    async def accepted(self, task: str) -> Accepted:
+        """Raises NotFound."""
+        ...
+
+    async def results(self, task: str, skip: Sequence[int] = (), limit: int = 500) -> tuple[Result, ...]:
+        """Terminal outcomes of this task's items by index, without those in `skip`."""
+        ...
+
+    async def tasks(self, namespace: str | None = None) -> tuple[Task, ...]:
+        """As API objects, newest last."""
+        ...
+
+    async def task(self, namespace: str, name: str) -> Task | None: ...
+
+    def counts(self, pool: str) -> tuple[int, int]:
+        """(queued, running) items of this pool, from memory."""
+        ...
+
+    def held(self, node_uid: str) -> int:
+        """Attempts that this node holds, from memory."""
+        ...
+
+    async def drop_pool(self, pool: str) -> None:
+        """The pool is gone: end its unfinished items as Cancelled."""
+        ...
+
+    async def collect(self, now: float) -> int:
+        """Remove tasks whose time after finishing is over, and functions no task names. Returns how many tasks."""
+        ...

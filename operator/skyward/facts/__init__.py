@@ -1,0 +1,34 @@
+"""What providers and nodes reported: frozen pictures that planners read and plugs make."""
+
+from skyward.facts.instance import Instance, InstanceState, Listing
+from skyward.facts.launch import (
+    LAUNCH_TRANSITIONS,
+    Launch,
+    LaunchOutcome,
+    LaunchRequest,
+    LaunchState,
+    Offering,
+)
+from skyward.facts.observed import CoolDown, ObservedMarket, ObservedNode, ObservedPool
+from skyward.facts.progress import AgentSession, BootstrapProgress, BootstrapRequest, BootstrapState, NodeConfig
+
+__all__ = [
+    "LAUNCH_TRANSITIONS",
+    "AgentSession",
+    "BootstrapProgress",
+    "BootstrapRequest",
+    "BootstrapState",
+    "CoolDown",
+    "Instance",
+    "InstanceState",
+    "Launch",
+    "LaunchOutcome",
+    "LaunchRequest",
+    "LaunchState",
+    "Listing",
+    "NodeConfig",
+    "ObservedMarket",
+    "ObservedNode",
+    "ObservedPool",
+    "Offering",
+]

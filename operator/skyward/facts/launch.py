@@ -1,0 +1,97 @@
+"""Launches: the intent of one create call, its request and its outcome."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from skyward.api import Json
+from skyward.errors import ProviderError
+from skyward.facts.instance import Instance
+
+
+@dataclass(frozen=True, slots=True)
+class Offering:
+    """An instance type in a place, with its price."""
+
+    provider: str
+    name: str
+    """The provider's own word for the type."""
+    region: str = ""
+    zone: str = ""
+    capacity_type: str = "on-demand"
+    usd_per_hour: float = 0.0
+
+    @property
+    def id(self) -> str:
+        return "/".join(part for part in (self.provider, self.region, self.zone, self.name, self.capacity_type) if part)
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchRequest:
+    """The argument of `create`: a replay of the same launch is identical byte for byte."""
+
+    launch: str
+    """The identity that rides in the call."""
+    owner: str
+    """This installation's uid: marks the instance as ours."""
+    pool_uid: str
+    pool: str
+    """`namespace/name`, for people who look at the provider's console."""
+    count: int
+    offering: Offering
+    authorized_key: str
+    """Our public key, OpenSSH form."""
+    options: Json = field(default_factory=dict)
+    """The driver's own part of the spec (`options` of the provider)."""
+
+
+@dataclass(frozen=True, slots=True)
+class LaunchOutcome:
+    """What a create call made. Fewer instances than asked is an answer, not an error."""
+
+    instances: tuple[Instance, ...]
+    rejected: ProviderError | None = None
+    """Why the rest was not made: a proof, never a guess."""
+
+
+class LaunchState(StrEnum):
+    PREPARED = "prepared"
+    SENT = "sent"
+    UNKNOWN = "unknown"
+    BOUND = "bound"
+    """The call answered; its instances are bound to slots."""
+    REJECTED = "rejected"
+    """The provider proved that it made nothing."""
+    ABSENT = "absent"
+    """Listings proved that nothing was made; the identity stays in the sweep as a tombstone."""
+
+
+LAUNCH_TRANSITIONS: dict[LaunchState, frozenset[LaunchState]] = {
+    LaunchState.PREPARED: frozenset({LaunchState.SENT}),
+    LaunchState.SENT: frozenset({LaunchState.SENT, LaunchState.UNKNOWN, LaunchState.BOUND, LaunchState.REJECTED}),
+    LaunchState.UNKNOWN: frozenset({LaunchState.SENT, LaunchState.BOUND, LaunchState.ABSENT}),
+    LaunchState.BOUND: frozenset({LaunchState.BOUND}),
+    LaunchState.REJECTED: frozenset(),
+    LaunchState.ABSENT: frozenset({LaunchState.BOUND}),
+}
+"""Only a documented rejection leads to REJECTED; an instance that shows up late binds even an ABSENT launch."""
+
+
+@dataclass(frozen=True, slots=True)
+class Launch:
+    """One intent row, committed before its create call."""
+
+    id: str
+    pool_uid: str
+    request: LaunchRequest
+    nodes: tuple[str, ...]
+    """Keys (`namespace/name`) of the nodes whose slots it fills; returned instances are interchangeable."""
+    state: LaunchState
+    attempts: int
+    """Create calls sent with this identity."""
+    created_at: float
+    sent_at: float = 0.0
+    instances: tuple[str, ...] = ()
+    """Provider ids ever seen for it."""
+    message: str = ""

@@ -1,0 +1,134 @@
+"""What planners answer: actions and steps with reasons, and when to look again. Data only."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skyward.api import Reason, Status
+from skyward.facts import Offering
+
+# --- plan_pool -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class CreateNode:
+    """Add a node record for this slot, made from the pool's current template."""
+
+    slot: int
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RetireNode:
+    """Set the node's deletion timestamp and reason; the node controller drains and deletes its instance."""
+
+    node: str
+    """Key."""
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ForgetNode:
+    """Remove the record of a failed node whose instance is proved gone."""
+
+    node: str
+    reason: Reason
+    message: str
+
+
+PoolAction = CreateNode | RetireNode | ForgetNode
+
+
+@dataclass(frozen=True, slots=True)
+class ConditionUpdate:
+    type: str
+    status: Status | None
+    """None drops the condition (those that exist only while true)."""
+    reason: Reason
+    message: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class PoolPlan:
+    actions: tuple[PoolAction, ...]
+    """Empty when the world is as desired, or when nothing may be concluded; never a part of what must happen together."""
+    conditions: tuple[ConditionUpdate, ...]
+    requeue_after_s: float | None = None
+    """Look again then at the latest; None when only a change can alter the plan."""
+
+
+# --- plan_node -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True)
+class StartLaunch:
+    """Record a launch of this offering for this node (equal siblings may share it) and send its create call."""
+
+    offering: Offering
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class ResumeLaunch:
+    """The launch is prepared, or its outcome unknown: send the identical call again (token providers), or bind what the
+    listing shows (`instance_ids`), or, when absence is proved, end the launch as absent."""
+
+    replay: bool
+    bind: bool
+    absent: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class RunBootstrap:
+    """Start or go on with the bootstrap of the node's instance. With `restart`, the agent was lost and is started again."""
+
+    restart: bool
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Cordon:
+    """Tell the agent to take no new work and mark the node unschedulable."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Terminate:
+    """Release the node's attempts, dismiss its agent, close its channel and ask the provider to delete the instance."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Finish:
+    """The instance is proved gone, or never was: revoke the credentials; a failed node stays as a record, any other is removed."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class FailNode:
+    """This node will not become or stay useful: write why into its status. The pool's plan retires it."""
+
+    reason: Reason
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class Wait:
+    """Nothing to do but to look again; the conditions say what it waits for."""
+
+
+NodeStep = StartLaunch | ResumeLaunch | RunBootstrap | Cordon | Terminate | Finish | FailNode | Wait
+
+
+@dataclass(frozen=True, slots=True)
+class NodePlan:
+    step: NodeStep
+    conditions: tuple[ConditionUpdate, ...]
+    requeue_after_s: float | None = None
