@@ -3,6 +3,7 @@
 from skyward.contracts.driver import Driver, DriverFacts, HostKeyTrust
 from skyward.contracts.manifests import Manifest, ManifestWriter
 from skyward.contracts.nodes import AgentLink, Bootstrapper, Credentials
+from skyward.contracts.output import OutputLog
 from skyward.contracts.queue import (
     Accepted,
     Holder,
@@ -34,6 +35,7 @@ __all__ = [
     "Ids",
     "Manifest",
     "ManifestWriter",
+    "OutputLog",
     "PoolDirectory",
     "PoolFacts",
     "ProcessId",

@@ -1,0 +1,80 @@
+"""Where the operator is: one file in kubeconfig format for kubectl, skyctl and the SDK."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+
+from skyward.errors import UserError
+
+VARIABLE = "SKYWARD_CONFIG"
+TASKS_EXTENSION = "skyward.dev/tasks"
+"""Name of the cluster's extension that holds the task listener: `{address: HOST:PORT}`."""
+SERVER_NAME = "skyward-operator"
+"""The certificate's name; checked instead of the address, so a tunnel's end is as good as the listener itself."""
+
+
+class NoConfig(UserError):
+    """There is no usable configuration; the message says where it was looked for."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClientConfig:
+    server: str
+    """Base URL of the HTTP API."""
+    tasks: str
+    """HOST:PORT of the task listener."""
+    ca_pem: str
+    token: str
+    namespace: str
+    path: Path
+
+
+def config_path(argument: str | Path | None, environ: Mapping[str, str]) -> Path:
+    """The argument, else SKYWARD_CONFIG, else `$XDG_CONFIG_HOME/skyward/config`."""
+    if argument is not None:
+        return Path(argument)
+    if environ.get(VARIABLE):
+        return Path(environ[VARIABLE])
+    base = environ.get("XDG_CONFIG_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".config")
+    return Path(base) / "skyward" / "config"
+
+
+def load_config(path: Path) -> ClientConfig:
+    """Read a kubeconfig's current context. Raises NoConfig with one line that says what to do."""
+    try:
+        document = YAML(typ="safe", pure=True).load(path.read_text())
+    except FileNotFoundError:
+        raise NoConfig(
+            f"no configuration at {path}: start an operator (skyctl up), or name its file with --kubeconfig or {VARIABLE}"
+        ) from None
+    except (OSError, UnicodeDecodeError, YAMLError) as error:
+        raise NoConfig(f"{path} cannot be read as a kubeconfig: {type(error).__name__}") from None
+    try:
+        context = _named(document["contexts"], document["current-context"])["context"]
+        cluster = _named(document["clusters"], context["cluster"])["cluster"]
+        user = _named(document["users"], context["user"])["user"]
+        extension = _named(cluster["extensions"], TASKS_EXTENSION)["extension"]
+        return ClientConfig(
+            server=cluster["server"],
+            tasks=extension["address"],
+            ca_pem=base64.b64decode(cluster["certificate-authority-data"]).decode(),
+            token=user["token"],
+            namespace=context.get("namespace", "default"),
+            path=path,
+        )
+    except (KeyError, TypeError, ValueError, LookupError) as error:
+        raise NoConfig(f"{path} is not a configuration written by skyward-operator: {error} is missing") from None
+
+
+def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
+    for entry in entries:
+        if entry["name"] == name:
+            return entry
+    raise LookupError(name)

@@ -1,0 +1,1 @@
+"""The controller kit: what every control loop needs and none should write again."""
