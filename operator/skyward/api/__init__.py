@@ -1,6 +1,6 @@
 """The words of the API: frozen pydantic models that are the only source of JSON schema, defaults and validation."""
 
-from skyward.api.base import API_VERSION, GROUP, VERSION, Json, Time, Word, to_time
+from skyward.api.base import API_VERSION, GROUP, SERVER_NAME, VERSION, Json, Time, Word, to_time
 from skyward.api.conditions import (
     Condition,
     NodeCondition,
@@ -41,6 +41,7 @@ __all__ = [
     "GROUP",
     "KINDS",
     "POOL_LABEL",
+    "SERVER_NAME",
     "VERSION",
     "Condition",
     "Event",

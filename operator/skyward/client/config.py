@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import io
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,13 +12,12 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
+from skyward.api import SERVER_NAME
 from skyward.errors import UserError
 
 VARIABLE = "SKYWARD_CONFIG"
 TASKS_EXTENSION = "skyward.dev/tasks"
 """Name of the cluster's extension that holds the task listener: `{address: HOST:PORT}`."""
-SERVER_NAME = "skyward-operator"
-"""The certificate's name; checked instead of the address, so a tunnel's end is as good as the listener itself."""
 
 
 class NoConfig(UserError):
@@ -71,6 +71,28 @@ def load_config(path: Path) -> ClientConfig:
         )
     except (KeyError, TypeError, ValueError, LookupError) as error:
         raise NoConfig(f"{path} is not a configuration written by skyward-operator: {error} is missing") from None
+
+
+def render_config(config: ClientConfig) -> str:
+    """The kubeconfig text that `load_config` reads; kubectl keeps and ignores the extension."""
+    name = "skyward"
+    cluster = {
+        "server": config.server,
+        "certificate-authority-data": base64.b64encode(config.ca_pem.encode()).decode(),
+        "tls-server-name": SERVER_NAME,
+        "extensions": [{"name": TASKS_EXTENSION, "extension": {"address": config.tasks}}],
+    }
+    document = {
+        "apiVersion": "v1",
+        "kind": "Config",
+        "clusters": [{"name": name, "cluster": cluster}],
+        "users": [{"name": name, "user": {"token": config.token}}],
+        "contexts": [{"name": name, "context": {"cluster": name, "user": name, "namespace": config.namespace}}],
+        "current-context": name,
+    }
+    text = io.StringIO()
+    YAML().dump(document, text)
+    return text.getvalue()
 
 
 def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:

@@ -1,0 +1,86 @@
+"""Settings of the operator: one model, read once, passed down. Every field is also a variable `SKYWARD_…`."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+
+class _Group(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", use_attribute_docstrings=True)
+
+
+class LogSettings(_Group):
+    format: Literal["auto", "console", "json"] = "auto"
+    """`auto` is readable text on a terminal and JSON elsewhere."""
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+
+class IntakeSettings(_Group):
+    poll_s: float = Field(default=10.0, gt=0)
+    """How often the directory is read although the watcher says nothing; a dead watcher costs at most this."""
+    absence_s: float = Field(default=10.0, ge=0)
+    """A pool counts as removed only when its document was missing in two readings this far apart."""
+
+
+class ControllerSettings(_Group):
+    resync_s: float = Field(default=30.0, gt=0)
+    """How often every object is looked at although nothing woke its reconciler."""
+    workers: int = Field(default=16, ge=1)
+    """Nodes reconciled at once; each may wait for one provider call."""
+    create_timeout_s: float = Field(default=120.0, gt=0)
+    """A create call without an answer after this long has an unknown outcome."""
+    agent_lease_s: float = Field(default=30.0, gt=0)
+    """A node whose agent was silent this long loses its attempts."""
+
+
+def default_state(environ: Mapping[str, str]) -> Path:
+    """`$XDG_STATE_HOME/skyward`, by default `~/.local/state/skyward`."""
+    base = environ.get("XDG_STATE_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".local" / "state")
+    return Path(base) / "skyward"
+
+
+class Settings(BaseSettings):
+    """Everything the operator may be told. An unknown key is an error."""
+
+    model_config = SettingsConfigDict(
+        env_prefix="SKYWARD_", env_nested_delimiter="__", frozen=True, extra="forbid", use_attribute_docstrings=True
+    )
+
+    manifests: Path = Path("manifests")
+    """The watched directory."""
+    state: Path = Field(default_factory=lambda: default_state(os.environ))
+    """Everything the operator must not lose; one operator at a time."""
+    listen: str = "127.0.0.1:6780"
+    """Address of the HTTP API. Port 0 picks a free one."""
+    tasks: str = "127.0.0.1:6781"
+    """Address of the task listener for clients and agents."""
+    kubeconfig: Path | None = None
+    """Where to write the client configuration; `STATE/kubeconfig` when absent."""
+    log: LogSettings = LogSettings()
+    intake: IntakeSettings = IntakeSettings()
+    controllers: ControllerSettings = ControllerSettings()
+
+    @field_validator("listen", "tasks")
+    @classmethod
+    def _is_address(cls, value: str) -> str:
+        split_address(value)
+        return value
+
+    @field_validator("manifests", "state", "kubeconfig")
+    @classmethod
+    def _absolute(cls, value: Path | None) -> Path | None:
+        return None if value is None else value.expanduser().absolute()
+
+
+def split_address(value: str) -> tuple[str, int]:
+    """Host and port of `HOST:PORT` (`[::1]:80` for IPv6). Raises ValueError with the remedy."""
+    host, separator, port = value.rpartition(":")
+    if not separator or not host or not port.isdigit() or int(port) > 65535:
+        raise ValueError(f"{value!r} is not an address: write HOST:PORT, like 127.0.0.1:6780")
+    return host.strip("[]"), int(port)
