@@ -63,7 +63,7 @@ def rss_mb(pid: int) -> float:
 
 
 def dispatch(operator: OperatorProcess) -> dict[str, Any]:
-    """No-op calls through the durable queue on two one-lane nodes, directly and through an SSH tunnel; a bare process pool beside it."""
+    """No-op calls through the durable queue on two one-lane nodes, direct and tunnelled; a bare process pool beside it."""
     idle_mb = rss_mb(operator.pid)
     operator.save("bench.yaml", MANIFEST.format(name="bench", nodes=2, connection="direct"))
     operator.wait_ready("bench", 2)
