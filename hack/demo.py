@@ -214,7 +214,7 @@ def main() -> int:
     try:
         run(demo, keep)
         report(demo)
-    except (Deviation, sky.SkyError) as error:
+    except (Deviation, sky.errors.SkyError) as error:
         console.print(f"\n[bold red]deviation:[/] {error}\n  logs: {demo.operator.directory}")
         demo.operator.clean_up()
         return 1

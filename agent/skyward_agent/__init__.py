@@ -1,1 +1,3 @@
 """The agent: one file on every node. Standard library and cloudpickle only; it never imports `skyward`."""
+
+__version__ = "0.1.0"

@@ -45,6 +45,18 @@ class StateDirectoryInUse(UserError):
     """Another operator holds the state directory; the message says who."""
 
 
+class Unauthenticated(UserError):
+    """The operator does not accept this token: read the configuration again, it may belong to another installation."""
+
+
+class StateUnusable(UserError):
+    """The state directory cannot be used as it is (damaged, or of a newer version); the message says what to do."""
+
+
+class StoreUnavailable(SkyError):
+    """The store could not commit (disk full, I/O error, closed): nothing of this work was written, try again later."""
+
+
 class HistoryExpired(SkyError):
     """The change log no longer reaches back to the version asked for: list again."""
 
@@ -185,6 +197,10 @@ class ResultNotPicklable(TaskError):
 
 class FunctionNotLoadable(TaskError):
     """The node could not load the function: a module is missing there."""
+
+
+class RemoteError(TaskError):
+    """The function raised an exception that cannot be rebuilt here; the message holds its type and text."""
 
 
 class TaskCancelled(TaskError):

@@ -4,12 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-import platform
-import shutil
 import signal
-import sys
-from collections.abc import Callable
-from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any

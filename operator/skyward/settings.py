@@ -45,6 +45,12 @@ def default_state(environ: Mapping[str, str]) -> Path:
     return Path(base) / "skyward"
 
 
+def default_cache(environ: Mapping[str, str]) -> Path:
+    """`$XDG_CACHE_HOME/skyward`, by default `~/.cache/skyward`."""
+    base = environ.get("XDG_CACHE_HOME") or str(Path(environ.get("HOME", "~")).expanduser() / ".cache")
+    return Path(base) / "skyward"
+
+
 class Settings(BaseSettings):
     """Everything the operator may be told. An unknown key is an error."""
 
@@ -56,6 +62,8 @@ class Settings(BaseSettings):
     """The watched directory."""
     state: Path = Field(default_factory=lambda: default_state(os.environ))
     """Everything the operator must not lose; one operator at a time."""
+    cache: Path = Field(default_factory=lambda: default_cache(os.environ))
+    """Python environments of local nodes, one for each recipe; may be removed while no local node runs."""
     listen: str = "127.0.0.1:6780"
     """Address of the HTTP API. Port 0 picks a free one."""
     tasks: str = "127.0.0.1:6781"
@@ -72,7 +80,7 @@ class Settings(BaseSettings):
         split_address(value)
         return value
 
-    @field_validator("manifests", "state", "kubeconfig")
+    @field_validator("manifests", "state", "cache", "kubeconfig")
     @classmethod
     def _absolute(cls, value: Path | None) -> Path | None:
         return None if value is None else value.expanduser().absolute()

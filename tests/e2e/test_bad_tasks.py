@@ -127,4 +127,4 @@ def test_a_map_gives_errors_in_their_place(pool: sky.PoolHandle) -> None:
 
 def test_an_unknown_pool_is_refused_at_once_and_the_known_ones_are_named(pool: sky.PoolHandle) -> None:
     with pytest.raises(errors.PoolNotFound, match="hello"):
-        pool.session.pool("nobody").run(double, 1)
+        pool._session.pool("nobody").run(double, 1)

@@ -47,6 +47,14 @@ INFRASTRUCTURE = (NODE_LOST, CHILD_DIED, OUT_OF_MEMORY)
 """Outcomes that may be tried again while the task's `max_attempts` lasts; all others are final."""
 
 
+# --- why an agent is refused (`Refused.error` with request 0); anything else is tried again with backoff ------------
+
+REFUSED_DISMISSED = "Dismissed"
+"""The node has left: the agent stops for good."""
+REFUSED_SUPERSEDED = "Superseded"
+"""A newer incarnation of this node's agent holds its place: this one exits."""
+
+
 @dataclass(frozen=True, slots=True)
 class Failure:
     """Why an attempt did not succeed, readable without unpickling anything."""

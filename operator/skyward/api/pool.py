@@ -118,7 +118,7 @@ class ImageSpec(Word):
         if isinstance(data.get("pip"), list | tuple):
             data["pip"] = {"packages": data["pip"]}
         if isinstance(data.get("setup"), list | tuple):
-            data["setup"] = [{"run": step} if isinstance(step, str) else step for step in data["setup"]]
+            data["setup"] = tuple({"run": step} if isinstance(step, str) else step for step in data["setup"])
         return data
 
 
@@ -184,7 +184,7 @@ class PoolSpec(Word):
         if "providers" in data:
             raise ValueError("provider and providers exclude each other; keep one")
         data = dict(data)
-        data["providers"] = [{"name": data.pop("provider")}]
+        data["providers"] = ({"name": data.pop("provider")},)
         return data
 
     @model_validator(mode="after")

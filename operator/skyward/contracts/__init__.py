@@ -14,10 +14,24 @@ from skyward.contracts.queue import (
     Submission,
     TaskQueue,
 )
-from skyward.contracts.store import Change, Credential, CredentialKind, Store, TaskRows, Transaction, Verb
+from skyward.contracts.store import (
+    KEPT_FAILURES,
+    Change,
+    Credential,
+    CredentialKind,
+    EndRow,
+    ItemRow,
+    LeaseRow,
+    Store,
+    TaskRow,
+    TaskRows,
+    Transaction,
+    Verb,
+)
 from skyward.contracts.world import Clock, FileInfo, Files, Ids, Processes, ProcessId
 
 __all__ = [
+    "KEPT_FAILURES",
     "Accepted",
     "AgentLink",
     "Bootstrapper",
@@ -28,11 +42,14 @@ __all__ = [
     "Credentials",
     "Driver",
     "DriverFacts",
+    "EndRow",
     "FileInfo",
     "Files",
     "Holder",
     "HostKeyTrust",
     "Ids",
+    "ItemRow",
+    "LeaseRow",
     "Manifest",
     "ManifestWriter",
     "OutputLog",
@@ -45,6 +62,7 @@ __all__ = [
     "Store",
     "Submission",
     "TaskQueue",
+    "TaskRow",
     "TaskRows",
     "Transaction",
     "Verb",

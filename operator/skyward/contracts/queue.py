@@ -163,6 +163,11 @@ class TaskQueue(Protocol):
         """Attempts that this node holds, from memory."""
         ...
 
+    def holders(self) -> frozenset[str]:
+        """Uids of the nodes that hold attempts or that a broadcast's items wait for, from memory. One that no longer exists is
+        to be released."""
+        ...
+
     async def drop_pool(self, pool: str) -> None:
         """The pool is gone: end its unfinished items as Cancelled."""
         ...

@@ -11,8 +11,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from skyward.api import Object
+from skyward.api import Object, TaskFailure
+from skyward.contracts.queue import Rank
 from skyward.facts import Launch
+from skyward_agent.wire.messages import Failure, Result
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Object)  # noqa: E741
@@ -134,6 +136,163 @@ class Store(Protocol):
 
 # --- tasks: the rows behind the queue ------------------------------------------------------------------------------
 
+KEPT_FAILURES = 20
+"""How many of a task's failures are kept: the last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRow:
+    """One task, without its items."""
+
+    uid: str
+    namespace: str
+    name: str
+    submitter: str
+    key: str
+    """Unique together with the submitter."""
+    fingerprint: str
+    """Of what was submitted: the same key with another fingerprint is a conflict."""
+    pool: str
+    mode: str
+    function: str
+    function_name: str
+    max_attempts: int
+    timeout_s: float | None
+    priority: int
+    env: dict[str, str]
+    stream: bool
+    ranks: tuple[Rank, ...]
+    """The frozen ranks of a broadcast, by item; empty otherwise."""
+    items: int
+    open: bool
+    created_at: float
+    seq: int = 0
+    """Given by the store: orders tasks by age and names them within it."""
+    started_at: float | None = None
+    finished_at: float | None = None
+    succeeded: int = 0
+    failed: int = 0
+    """Items that ended in any other way."""
+    cancelled: bool = False
+    failures: tuple[TaskFailure, ...] = ()
+    """The last ones."""
+
+
+@dataclass(frozen=True, slots=True)
+class ItemRow:
+    """One unfinished item."""
+
+    seq: int
+    item: int
+    attempt: int
+    """Number of its newest attempt; 0 before the first."""
+    counted: int
+    """Ended attempts that count against `max_attempts`."""
+    leased: bool
+    secret: str = ""
+    node_uid: str = ""
+    node: str = ""
+    started: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class LeaseRow:
+    """A queued item that becomes attempt `attempt` of this node."""
+
+    seq: int
+    item: int
+    attempt: int
+    secret: str
+    node_uid: str
+    node: str
+
+
+@dataclass(frozen=True, slots=True)
+class EndRow:
+    """How one attempt ended: with an outcome for good, or (outcome empty) queued again."""
+
+    seq: int
+    item: int
+    attempt: int
+    secret: str
+    counted: int
+    """The item's counted attempts from now on."""
+    at: float
+    outcome: str = ""
+    queued: bool = False
+    """The item is expected to be queued, not leased: it ends without an attempt."""
+    node: str = ""
+    value: bytes = b""
+    failure: Failure | None = None
+    note: TaskFailure | None = None
+    """Added to the task's last failures."""
+
 
 class TaskRows(Protocol):
-    """Rows of tasks, items and functions. The queue is their only user; all methods are set-based."""
+    """Rows of tasks, items and functions. The queue is their only user. Writes are compare-and-set in the database: what was
+    not in the expected state is left alone and told."""
+
+    def add(self, task: TaskRow, arguments: Sequence[bytes]) -> TaskRow:
+        """Insert a task with all its items queued. A broadcast's ranks share the one argument."""
+        ...
+
+    def extend(self, seq: int, start: int, arguments: Sequence[bytes], *, open: bool, at: float) -> None:
+        """Add queued items from index `start` on; closing a task whose items all ended finishes it."""
+        ...
+
+    def by_uid(self, uid: str) -> TaskRow | None: ...
+
+    def by_name(self, namespace: str, name: str) -> TaskRow | None: ...
+
+    def by_key(self, submitter: str, key: str) -> TaskRow | None: ...
+
+    def all(self, namespace: str | None = None) -> tuple[TaskRow, ...]:
+        """Oldest first."""
+        ...
+
+    def unfinished(self) -> tuple[tuple[TaskRow, ...], tuple[ItemRow, ...]]:
+        """Unfinished tasks, and of those the unfinished items; both in order."""
+        ...
+
+    def lease(self, rows: Sequence[LeaseRow], at: float) -> tuple[bool, ...]:
+        """Queued items become leased; False for each that was not queued. Notes when their tasks first started."""
+        ...
+
+    def arguments(self, items: Sequence[tuple[int, int]]) -> tuple[bytes, ...]:
+        """Argument bytes of each (seq, index)."""
+        ...
+
+    def start(self, attempts: Sequence[tuple[int, int, int, str]]) -> None:
+        """Mark these (seq, item, attempt, secret) as started, where they are still leased."""
+        ...
+
+    def end(self, rows: Sequence[EndRow]) -> tuple[bool, ...]:
+        """End attempts that are still leased with this number and secret; False for each that is not. Keeps the counts, last
+        failures and finish time of their tasks in step."""
+        ...
+
+    def cancel(self, seq: int, at: float) -> tuple[int, ...]:
+        """End every unfinished item as Cancelled, close the task, and return those items."""
+        ...
+
+    def results(self, seq: int, skip: frozenset[int], limit: int) -> tuple[Result, ...]:
+        """Terminal outcomes by index."""
+        ...
+
+    def expired(self, before: float, keep: int, limit: int) -> tuple[int, ...]:
+        """Seqs of tasks that finished before this time, or beyond the newest `keep` finished ones; oldest first."""
+        ...
+
+    def remove(self, seqs: Sequence[int]) -> None: ...
+
+    def put_function(self, digest: str, data: bytes, at: float) -> None:
+        """Insert, or note that it is wanted again."""
+        ...
+
+    def function(self, digest: str) -> bytes | None: ...
+
+    def has_function(self, digest: str) -> bool: ...
+
+    def drop_functions(self, before: float) -> int:
+        """Remove functions that no task names and that nobody put since then."""
+        ...

@@ -57,7 +57,12 @@ class Files(Protocol):
 
     def walk(self, root: Path) -> Sequence[Path]:
         """Every entry below a directory that is not itself a directory, sorted; hidden entries and what lies below hidden
-        directories are left out. Symbolic links are listed, linked directories are not entered."""
+        directories are left out. Symbolic links are listed, linked directories are not entered. A directory that bears a
+        manifest's name (`x.yaml`) is listed too."""
+        ...
+
+    def resolve(self, path: Path) -> Path:
+        """The absolute path with every symbolic link followed; parts that do not exist are kept as they are."""
         ...
 
     def read(self, path: Path, limit: int) -> bytes:

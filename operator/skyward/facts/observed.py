@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
-from skyward.api import Node, Pool
+from skyward.api import Node, Pool, Reason
 from skyward.facts.instance import Instance
 from skyward.facts.launch import Launch, Offering
 from skyward.facts.progress import AgentSession, BootstrapProgress
@@ -16,7 +16,8 @@ class ObservedNode:
     launch: Launch | None = None
     """The launch that the node's status names."""
     instance: Instance | None = None
-    """Its instance in the newest complete listing; None also while there is no such listing."""
+    """Its instance in the newest complete listing; None also while there is no such listing. For a node that is not bound
+    yet: an instance in that listing which carries the node's launch and is bound to no node."""
     listed_at: float | None = None
     """When the newest complete listing of its provider began; None when there is none younger than three resyncs."""
     bootstrap: BootstrapProgress = field(default_factory=BootstrapProgress)
@@ -43,6 +44,8 @@ class CoolDown:
     offering: str
     until: float
     message: str
+    reason: Reason = Reason.INSUFFICIENT_CAPACITY
+    """What kind of refusal it was: capacity, quota, balance, credentials or the request itself."""
 
 
 @dataclass(frozen=True, slots=True)

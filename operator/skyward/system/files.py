@@ -36,6 +36,9 @@ class SystemFiles:
                     found.append(path)
         return found
 
+    def resolve(self, path: Path) -> Path:
+        return Path(os.path.realpath(path))
+
     def read(self, path: Path, limit: int) -> bytes:
         # O_NONBLOCK: opening a pipe nobody writes to would wait for ever.
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)

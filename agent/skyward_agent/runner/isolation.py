@@ -1,0 +1,171 @@
+"""A child process serves many tasks: what one of them changed in it is put back before the next.
+
+What cannot be put back (threads and processes that live on, closed standard streams, a changed root) is told to the
+parent, which replaces the child.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import fcntl
+import io
+import os
+import resource
+import shutil
+import signal
+import sys
+import threading
+from pathlib import Path
+from typing import TextIO
+
+_STANDARD = (0, 1, 2)
+_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE)
+_RESERVED = 32
+_PR_SET_PDEATHSIG = 1
+_PR_SET_CHILD_SUBREAPER = 36
+
+
+def high_descriptor(descriptor: int) -> int:
+    """A copy far above those that careless code closes in a sweep; programs the task starts do not inherit it."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    top = 1024 if soft == resource.RLIM_INFINITY else min(soft, 1024)
+    return fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, max(3, top - _RESERVED))
+
+
+def set_process_traits(parent: int) -> bool:
+    """Die with the agent, adopt what is forked off below, and be the kernel's first choice when memory ends.
+
+    False when the agent was gone before this took effect.
+    """
+    libc = ctypes.CDLL(None, use_errno=True)
+    libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+    libc.prctl(_PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)
+    _, hard = resource.getrlimit(resource.RLIMIT_CORE)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, hard))
+    try:
+        with open("/proc/self/oom_score_adj", "w") as file:
+            file.write("500")
+    except OSError:
+        pass  # not allowed in some containers; the agent is then only as safe as its tasks
+    return os.getppid() == parent
+
+
+class Isolation:
+    """The state of a fresh child, to which `leave` goes back after each `enter`."""
+
+    def __init__(self, base_directory: str) -> None:
+        self._base_directory = base_directory
+        self._environment = dict(os.environ)
+        self._umask = os.umask(0o022)
+        os.umask(self._umask)
+        self._saved = {descriptor: high_descriptor(descriptor) for descriptor in _STANDARD}
+        self._identities = {descriptor: _identity(descriptor) for descriptor in _STANDARD}
+        self._streams: tuple[TextIO, TextIO, TextIO] = (sys.stdin, self._text(1), self._text(2))
+        self._handlers = {number: signal.getsignal(number) for number in _HANDLED}
+        self._signal_mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._recursion_limit = sys.getrecursionlimit()
+        self._path = list(sys.path)
+        self._argv = list(sys.argv)
+        self._threads: set[threading.Thread] = set()
+        self._use_streams()
+
+    def enter(self, directory: str, env: dict[str, str]) -> None:
+        """Begin a task: its own directory and environment. Raises OSError when the directory cannot be made."""
+        Path(directory).mkdir(0o700)
+        os.chdir(directory)
+        os.environ.update(env)
+        self._threads = set(threading.enumerate())
+
+    def leave(self) -> bool:
+        """Put everything back. True when nothing of the task lives on."""
+        intact = self._flush()
+        try:
+            os.chdir(self._base_directory)
+            self._restore_descriptors()
+        except OSError:
+            return False
+        self._restore_environment()
+        os.umask(self._umask)
+        self._restore_signals()
+        sys.path[:] = self._path
+        sys.argv[:] = self._argv
+        sys.setrecursionlimit(self._recursion_limit)
+        self._use_streams()
+        return intact and not self._threads_survive() and not _processes_survive()
+
+    def _flush(self) -> bool:
+        """Output comes before the report, whatever the task put in the place of the streams."""
+        intact = True
+        for stream in (sys.stdout, sys.stderr, *self._streams[1:]):
+            try:
+                stream.flush()
+            except (OSError, ValueError, AttributeError):
+                intact = intact and stream not in self._streams
+        return intact
+
+    def _restore_descriptors(self) -> None:
+        for descriptor, saved in self._saved.items():
+            try:
+                unchanged = _identity(descriptor) == self._identities[descriptor]
+            except OSError:
+                unchanged = False
+            if not unchanged:
+                os.dup2(saved, descriptor)
+
+    def _restore_environment(self) -> None:
+        """Only what differs is touched: most tasks change nothing, and each change is a call into C."""
+        current = dict(os.environ)
+        for name in current.keys() - self._environment.keys():
+            del os.environ[name]
+        for name, value in self._environment.items():
+            if current.get(name) != value:
+                os.environ[name] = value
+
+    def _restore_signals(self) -> None:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        for number, handler in self._handlers.items():
+            if signal.getsignal(number) is not handler:
+                signal.signal(number, handler)
+        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
+
+    def _use_streams(self) -> None:
+        """The task's output streams, opened anew when it closed them."""
+        if any(stream.closed for stream in self._streams):
+            stdin = open(os.dup(self._saved[0]))  # noqa: SIM115 - lives as long as the process
+            self._streams = (stdin, self._text(1), self._text(2))
+        sys.stdin, sys.stdout, sys.stderr = self._streams
+        sys.__stdin__, sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc, assignment]
+
+    def _text(self, descriptor: int) -> TextIO:
+        """Line-buffered, never failing on a character; closing it leaves the descriptor open."""
+        raw = io.FileIO(descriptor, "w", closefd=False)
+        return io.TextIOWrapper(
+            io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
+        )
+
+    def _threads_survive(self) -> bool:
+        return any(thread.is_alive() and thread not in self._threads for thread in threading.enumerate())
+
+
+def remove_directory(directory: str) -> None:
+    """Remove a task's directory, however the task left it. What cannot be removed now, the agent's next start sweeps."""
+    try:
+        Path(directory).rmdir()  # nearly always empty
+    except OSError:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+def _identity(descriptor: int) -> tuple[int, int]:
+    status = os.fstat(descriptor)
+    return status.st_dev, status.st_ino
+
+
+def _processes_survive() -> bool:
+    """Whether a process that the task started, at any depth, still lives; reaps those that ended."""
+    while True:
+        try:
+            pid, _ = os.waitpid(-1, os.WNOHANG)
+        except ChildProcessError:
+            return False
+        if pid == 0:
+            return True

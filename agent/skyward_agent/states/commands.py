@@ -1,0 +1,77 @@
+"""What the agent is to do: the output of its state machine, carried out in order."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from skyward_agent.wire.messages import AttemptId, Lease, NeedFunctions, Report, Started, Want
+
+
+class ExitReason(StrEnum):
+    DISMISSED = "dismissed"
+    SUPERSEDED = "superseded"
+    TERMINATED = "terminated"
+    ORPHANED = "orphaned"
+    """No word from the operator for longer than the pool allows."""
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnChild:
+    lane: int
+    child: int
+
+
+@dataclass(frozen=True, slots=True)
+class RunAttempt:
+    lane: int
+    child: int
+    lease: Lease
+    function: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class StopChild:
+    """Ask the child's whole process tree to end, or kill it. Repeats are harmless."""
+
+    lane: int
+    child: int
+    kill: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Send:
+    """Say this to the gateway. Only given while connected."""
+
+    message: Started | Want | NeedFunctions
+
+
+@dataclass(frozen=True, slots=True)
+class Deliver:
+    """Send this report. The same one comes again after each reconnection, until it is acknowledged."""
+
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Spool:
+    """Make this report survive the agent: it is not acknowledged yet."""
+
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
+class Forget:
+    """This attempt's report is no longer needed."""
+
+    attempt: AttemptId
+
+
+@dataclass(frozen=True, slots=True)
+class Exit:
+    """Every child is gone: end the process."""
+
+    reason: ExitReason
+
+
+Command = SpawnChild | RunAttempt | StopChild | Send | Deliver | Spool | Forget | Exit

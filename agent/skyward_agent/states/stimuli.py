@@ -1,0 +1,130 @@
+"""What the agent is told: everything that can happen to it. Children are named by lane and number, so that news of a
+replaced child is recognised and ignored."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from skyward_agent.wire.messages import AttemptId, Configure, Failure, Function, Lease
+
+
+@dataclass(frozen=True, slots=True)
+class Welcomed:
+    """The gateway let this agent in."""
+
+    configure: Configure
+    abandon: tuple[AttemptId, ...]
+    """Attempts that are no longer this agent's: stop them, report nothing."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disconnected:
+    """The connection to the gateway is gone."""
+
+
+@dataclass(frozen=True, slots=True)
+class Configured:
+    configure: Configure
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    leases: tuple[Lease, ...]
+    functions: tuple[Function, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class FunctionsArrived:
+    functions: tuple[Function, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Acknowledged:
+    attempts: tuple[AttemptId, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Abandoned:
+    """Stop these attempts and report them as cancelled."""
+
+    attempts: tuple[AttemptId, ...]
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class ChildReady:
+    lane: int
+    child: int
+
+
+@dataclass(frozen=True, slots=True)
+class ChildFinished:
+    """The child answered. `clean` when it can take another task: nothing of the last one lives on in it."""
+
+    lane: int
+    child: int
+    outcome: str
+    value: bytes
+    failure: Failure | None
+    seconds: float
+    clean: bool
+
+
+@dataclass(frozen=True, slots=True)
+class ChildDied:
+    """The child's process and all its descendants are gone."""
+
+    lane: int
+    child: int
+    outcome: str
+    failure: Failure
+    seconds: float
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryExceeded:
+    lane: int
+    child: int
+    limit_bytes: int
+    peak_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class Tick:
+    """Time has passed: a deadline may be due."""
+
+
+@dataclass(frozen=True, slots=True)
+class Dismissed:
+    """The node leaves: stop everything and never come back."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Superseded:
+    """A newer incarnation holds this node's place."""
+
+
+@dataclass(frozen=True, slots=True)
+class Terminated:
+    """Somebody asked this process to end; it may be started again."""
+
+
+Stimulus = (
+    Welcomed
+    | Disconnected
+    | Configured
+    | Leased
+    | FunctionsArrived
+    | Acknowledged
+    | Abandoned
+    | ChildReady
+    | ChildFinished
+    | ChildDied
+    | MemoryExceeded
+    | Tick
+    | Dismissed
+    | Superseded
+    | Terminated
+)

@@ -1,0 +1,206 @@
+"""One standing connection: whole messages in, whole messages out, over any asyncio transport.
+
+Bytes are read straight into the frame they belong to, so a large payload is copied once. What is sent within one turn
+of the event loop leaves in one write. Nothing here knows what a message means.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, cast
+
+from skyward_agent.wire.frames import MAX_FRAME_BYTES, FrameError, decode, encode, frame_length
+
+GREETING_LIMIT_BYTES = 256 * 1024
+"""The largest frame taken from a peer that has not said who it is: an agent's greeting names every attempt it holds."""
+_PREFIX = 4
+_CHUNK_BYTES = 16 * 1024
+_LARGE_PART_BYTES = 64 * 1024
+_HIGH_WATER_BYTES = 1024 * 1024
+
+
+class FrameConnection(asyncio.BufferedProtocol):
+    """Protocol of one connection. `on_message` is called for each message, in order, on the event loop; it must not block.
+
+    A peer that breaks the protocol is cut off, and `error` says why. `closed` is set once the connection is gone,
+    whoever ended it.
+    """
+
+    def __init__(self, on_message: Callable[[Any], None], *, limit_bytes: int = MAX_FRAME_BYTES) -> None:
+        loop = asyncio.get_running_loop()
+        self.on_message = on_message
+        self.on_connected: Callable[[], None] | None = None
+        self.limit_bytes = limit_bytes
+        self.closed = asyncio.Event()
+        self.error: Exception | None = None
+        self._loop = loop
+        self._transport: asyncio.Transport | None = None
+        self._chunk = memoryview(bytearray(_CHUNK_BYTES))
+        self._filled = 0
+        self._large: memoryview | None = None
+        self._large_filled = 0
+        self._outgoing: list[bytes] = []
+        self._writable = asyncio.Event()
+        self._writable.set()
+        self._closing = False
+        self._alive_at = loop.time()
+        self._unsent = 0
+
+    # --- sending -----------------------------------------------------------------------------------------------------
+
+    def send(self, message: Any) -> None:
+        """Queue one message; it leaves at the end of this turn of the loop. Nothing happens on a closed connection.
+
+        Raises FrameError for a message over the limit. Senders of much look at `is_congested` or await `writable`.
+        """
+        if self._closing or self._transport is None:
+            return
+        if not self._outgoing:
+            self._loop.call_soon(self._flush)
+        self._outgoing += encode(message)
+
+    @property
+    def is_congested(self) -> bool:
+        """The peer reads more slowly than we write."""
+        return not self._writable.is_set()
+
+    async def writable(self) -> None:
+        """Wait until the peer has caught up, or the connection is gone."""
+        await self._writable.wait()
+
+    def _flush(self) -> None:
+        parts, self._outgoing = self._outgoing, []
+        transport = self._transport
+        if transport is None or transport.is_closing():
+            return
+        small: list[bytes] = []
+        for part in parts:
+            if len(part) < _LARGE_PART_BYTES:
+                small.append(part)
+                continue
+            if small:
+                transport.write(b"".join(small))
+                small = []
+            transport.write(part)
+        if small:
+            transport.write(b"".join(small))
+
+    # --- life ----------------------------------------------------------------------------------------------------------
+
+    @property
+    def is_closed(self) -> bool:
+        return self._closing
+
+    def silent_s(self) -> float:
+        """Seconds since the peer last gave a sign of life: bytes that came, or bytes of ours that it took."""
+        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        if unsent < self._unsent:
+            self._alive_at = self._loop.time()
+        self._unsent = unsent
+        return self._loop.time() - self._alive_at
+
+    def pause_reading(self) -> None:
+        if self._transport is not None and not self._closing:
+            self._transport.pause_reading()
+
+    def resume_reading(self) -> None:
+        if self._transport is not None and not self._closing:
+            self._transport.resume_reading()
+
+    def close(self) -> None:
+        """Send what is queued, then hang up. Idempotent."""
+        if not self._closing and self._transport is not None:
+            self._flush()
+            self._transport.close()
+        self._closing = True
+
+    def abort(self, error: Exception | None = None) -> None:
+        """Hang up at once. Idempotent."""
+        self.error = self.error or error
+        self._closing = True
+        if self._transport is not None:
+            self._transport.abort()
+
+    async def hang_up(self, seconds: float = 1.0) -> None:
+        """Close, and wait until the connection is gone: politely for that long, then at once."""
+        self.close()
+        if self._transport is None:
+            return
+        try:
+            async with asyncio.timeout(seconds):
+                await self.closed.wait()
+        except TimeoutError:
+            self.abort()
+            await self.closed.wait()
+
+    # --- what the transport calls ------------------------------------------------------------------------------------------
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)
+        self._transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        self._alive_at = self._loop.time()
+        if self.on_connected is not None:
+            self.on_connected()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._closing = True
+        self.error = self.error or exc
+        self._writable.set()
+        self.closed.set()
+
+    def pause_writing(self) -> None:
+        self._writable.clear()
+
+    def resume_writing(self) -> None:
+        self._writable.set()
+
+    def get_buffer(self, sizehint: int) -> memoryview:
+        return self._chunk[self._filled :] if self._large is None else self._large[self._large_filled :]
+
+    def buffer_updated(self, nbytes: int) -> None:
+        self._alive_at = self._loop.time()
+        try:
+            if self._large is None:
+                self._filled += nbytes
+                self._take_frames()
+            else:
+                self._large_filled += nbytes
+                self._take_large(self._large)
+        except FrameError as error:
+            self.abort(error)
+
+    def _take_large(self, frame: memoryview) -> None:
+        if self._large_filled == len(frame):
+            self._large = None
+            self._dispatch(frame)
+
+    def _take_frames(self) -> None:
+        start = 0
+        while self._filled - start >= _PREFIX and not self._closing:
+            length = frame_length(bytes(self._chunk[start : start + _PREFIX]))
+            if length > self.limit_bytes:
+                raise FrameError(f"a frame of {length} bytes is over this connection's limit of {self.limit_bytes}")
+            body = start + _PREFIX
+            if body + length > self._filled:
+                if _PREFIX + length > _CHUNK_BYTES:
+                    self._begin_large(body, length)
+                    return
+                break
+            start = body + length
+            self._dispatch(self._chunk[body:start])
+        rest = self._filled - start
+        if start and rest:
+            self._chunk[:rest] = bytes(self._chunk[start : self._filled])
+        self._filled = rest
+
+    def _begin_large(self, body: int, length: int) -> None:
+        """The frame does not fit the chunk: read the rest of it into memory of its own."""
+        self._large = memoryview(bytearray(length))
+        self._large_filled = self._filled - body
+        self._large[: self._large_filled] = self._chunk[body : self._filled]
+        self._filled = 0
+
+    def _dispatch(self, frame: memoryview) -> None:
+        if not self._closing:
+            self.on_message(decode(frame))

@@ -1,0 +1,1 @@
+"""Making an instance run the agent: one SSH channel per node, and the agent as one file."""

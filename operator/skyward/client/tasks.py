@@ -1,0 +1,367 @@
+"""Tasks over the wire, for the SDK and skyctl: submit, extend, follow, cancel; and none is lost when the line breaks.
+
+Every request is kept until it is answered and sent again on the next connection, under the key or index that makes a
+repeat harmless; every followed task is attached again with the results it has. So an operator may restart under a
+running program.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import uuid
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+from typing import Any, Protocol, Self
+
+from skyward.client.config import ClientConfig
+from skyward.client.wire import dial, refusal, unreachable
+from skyward.errors import NotFound, SkyError, TaskError
+from skyward_agent.wire.connection import FrameConnection
+from skyward_agent.wire.frames import FrameError
+from skyward_agent.wire.messages import (
+    Attach,
+    Attached,
+    Cancel,
+    Cancelled,
+    Extend,
+    Extended,
+    Output,
+    Outputs,
+    Ping,
+    Pong,
+    PutFunction,
+    Refused,
+    Result,
+    Results,
+    Submit,
+    Submitted,
+)
+
+RECONNECT_S = 600.0
+_PING_S = 10.0
+_SILENT_S = 30.0
+_BACKOFF_S = (0.1, 5.0)
+_FUNCTION_KNOWN_S = 600.0
+"""The operator forgets functions that no task names any more; before that, one connection sends each only once."""
+
+
+@dataclass(frozen=True, slots=True)
+class TaskRequest:
+    """A task to make."""
+
+    namespace: str
+    pool: str
+    mode: str
+    name: str
+    """Of the function, for people."""
+    digest: str
+    function: bytes
+    items: tuple[bytes, ...]
+    """Pickled `(args, kwargs)` of each item."""
+    open: bool = False
+    max_attempts: int = 3
+    timeout_s: float | None = None
+    priority: int = 0
+    env: dict[str, str] = field(default_factory=dict)
+    stream: bool = True
+
+
+@dataclass(slots=True)
+class FollowedTask:
+    """A task of this connection. `have` are the items whose result was handed over."""
+
+    uid: str
+    name: str
+    items: int
+    follower: Follower
+    stream: bool
+    is_open: bool
+    have: set[int] = field(default_factory=set)
+
+
+class Follower(Protocol):
+    """Called on the event loop; must not block. After `failed` nothing more comes."""
+
+    def accepted(self, task: FollowedTask) -> None:
+        """The task is durable. Called once, before anything else."""
+        ...
+
+    def results(self, results: Sequence[Result]) -> None:
+        """Each item once, in the order they ended."""
+        ...
+
+    def output(self, outputs: Sequence[Output]) -> None: ...
+
+    def failed(self, error: SkyError) -> None: ...
+
+
+@dataclass(slots=True)
+class _Request:
+    message: Submit | Extend | Attach | Cancel
+    follower: Follower | None = None
+    function: PutFunction | None = None
+    sent: int = 0
+
+
+class TaskConnection:
+    """A standing connection that repairs itself. Use as an async context manager, on one event loop.
+
+    Entering raises OperatorUnreachable at once when nobody answers. A connection that is lost later is tried again for
+    `reconnect_s`; then every task followed here fails with OperatorUnreachable, though the operator may still run it.
+    """
+
+    def __init__(self, config: ClientConfig, *, python: str, reconnect_s: float = RECONNECT_S) -> None:
+        self._config = config
+        self._python = python
+        self._reconnect_s = reconnect_s
+        self._connection: FrameConnection | None = None
+        self._requests: dict[int, _Request] = {}
+        self._tasks: dict[str, FollowedTask] = {}
+        self._known_functions: dict[str, float] = {}
+        self._next = 1
+        self._gave_up = False
+        self._wanted = asyncio.Event()
+        self._answered = asyncio.Event()
+        self._group = asyncio.TaskGroup()
+        self._keeper: asyncio.Task[None] | None = None
+
+    async def __aenter__(self) -> Self:
+        await self._open()
+        await self._group.__aenter__()
+        self._keeper = self._group.create_task(self._keep())
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._keeper is not None:
+            self._keeper.cancel()
+        if self._connection is not None:
+            await self._connection.hang_up()
+        await self._group.__aexit__(kind, error, traceback)
+
+    # --- what callers ask ----------------------------------------------------------------------------------------------
+
+    def submit(self, request: TaskRequest, follower: Follower) -> None:
+        """Make a task and follow it. Returns at once; the follower hears what comes of it."""
+        message = Submit(
+            request=self._number(),
+            key=uuid.uuid4().hex,
+            namespace=request.namespace,
+            pool=request.pool,
+            mode=request.mode,
+            function=request.digest,
+            name=request.name,
+            items=request.items,
+            open=request.open,
+            max_attempts=request.max_attempts,
+            timeout_s=request.timeout_s,
+            priority=request.priority,
+            env=request.env,
+            stream=request.stream,
+        )
+        self._ask(_Request(message, follower, PutFunction(digest=request.digest, data=request.function)))
+
+    def extend(self, task: FollowedTask, start: int, items: tuple[bytes, ...], *, last: bool) -> None:
+        """Add items to an open map; `start` is the index of the first of them."""
+        task.is_open = not last
+        task.items = start + len(items)
+        self._ask(_Request(Extend(request=self._number(), task=task.uid, start=start, items=items, last=last)))
+
+    def cancel(self, task: FollowedTask) -> None:
+        """Cancel what has not ended; those items end with outcome Cancelled, which the follower still hears."""
+        task.is_open = False
+        self._ask(_Request(Cancel(request=self._number(), task=task.uid)))
+
+    def forget(self, task: FollowedTask) -> None:
+        """Stop listening; the task goes on."""
+        self._tasks.pop(task.uid, None)
+
+    async def settle(self, seconds: float) -> None:
+        """Wait until every request so far was answered, or that long."""
+        try:
+            async with asyncio.timeout(seconds):
+                while self._requests and self._connection is not None:
+                    self._answered.clear()
+                    await self._answered.wait()
+        except TimeoutError:
+            return
+
+    # --- sending ---------------------------------------------------------------------------------------------------------
+
+    def _number(self) -> int:
+        self._next += 1
+        return self._next - 1
+
+    def _ask(self, request: _Request) -> None:
+        self._requests[request.message.request] = request
+        if self._connection is not None:
+            self._send(self._connection, request)
+        elif self._gave_up:
+            self._wanted.set()
+
+    def _send(self, connection: FrameConnection, request: _Request) -> None:
+        if request.function is not None:
+            now = asyncio.get_running_loop().time()
+            known_at = self._known_functions.get(request.function.digest)
+            if known_at is None or now - known_at > _FUNCTION_KNOWN_S:
+                self._known_functions[request.function.digest] = now
+                self._send_one(connection, request, request.function)
+        request.sent += 1
+        self._send_one(connection, request, request.message)
+
+    def _send_one(self, connection: FrameConnection, request: _Request, message: Any) -> None:
+        try:
+            connection.send(message)
+        except FrameError as error:
+            self._requests.pop(request.message.request, None)
+            if request.follower is not None:
+                request.follower.failed(TaskError(str(error)))
+
+    # --- receiving -------------------------------------------------------------------------------------------------------
+
+    def _handle(self, message: Any) -> None:
+        match message:
+            case Results(results=results):
+                self._take_results(results)
+            case Outputs(outputs=outputs):
+                self._take_output(outputs)
+            case Submitted():
+                self._submitted(message)
+            case Refused():
+                self._refused(message)
+            case Extended(request=request) | Cancelled(request=request):
+                self._done(request)
+            case Attached(request=request, task=uid, items=items):
+                self._done(request)
+                if uid in self._tasks:
+                    self._tasks[uid].items = max(self._tasks[uid].items, items)
+            case Ping(request=request):
+                if self._connection is not None:
+                    self._connection.send(Pong(request=request))
+
+    def _done(self, number: int) -> _Request | None:
+        request = self._requests.pop(number, None)
+        if not self._requests:
+            self._answered.set()
+        return request
+
+    def _submitted(self, message: Submitted) -> None:
+        request = self._done(message.request)
+        if request is None or request.follower is None or not isinstance(request.message, Submit):
+            return
+        task = FollowedTask(
+            message.task, message.name, message.items, request.follower, request.message.stream, request.message.open
+        )
+        self._tasks[task.uid] = task
+        if request.sent > 1:
+            # An earlier connection may have made this task: some of its results may be older than this one.
+            self._ask(_Request(self._attach(task)))
+        task.follower.accepted(task)
+
+    def _refused(self, message: Refused) -> None:
+        request = self._done(message.request)
+        if request is None:
+            return
+        error = refusal(message)
+        if request.follower is not None:
+            request.follower.failed(error)
+            return
+        if isinstance(request.message, Submit) or (isinstance(request.message, Cancel) and isinstance(error, NotFound)):
+            return
+        task = self._tasks.pop(request.message.task, None)
+        if task is not None:
+            task.follower.failed(error)
+
+    def _take_results(self, results: Sequence[Result]) -> None:
+        by_task: dict[str, list[Result]] = {}
+        for result in results:
+            task = self._tasks.get(result.task)
+            if task is not None and result.item not in task.have:
+                task.have.add(result.item)
+                by_task.setdefault(result.task, []).append(result)
+        for uid, fresh in by_task.items():
+            task = self._tasks[uid]
+            if not task.is_open and len(task.have) >= task.items:
+                del self._tasks[uid]
+            task.follower.results(fresh)
+
+    def _take_output(self, outputs: Sequence[Output]) -> None:
+        by_task: dict[str, list[Output]] = {}
+        for output in outputs:
+            by_task.setdefault(output.task, []).append(output)
+        for uid, pieces in by_task.items():
+            task = self._tasks.get(uid)
+            if task is not None:
+                task.follower.output(pieces)
+
+    # --- keeping the line up -----------------------------------------------------------------------------------------------
+
+    async def _open(self) -> None:
+        """Dial, and say again everything that is not answered. Raises when that fails."""
+        connection = await dial(self._config, python=self._python, on_message=self._handle)
+        self._known_functions.clear()
+        self._connection = connection
+        pending = [request for request in self._requests.values() if not isinstance(request.message, Attach)]
+        attaches = [_Request(self._attach(task)) for task in self._tasks.values()]
+        self._requests = {request.message.request: request for request in (*attaches, *pending)}
+        for request in tuple(self._requests.values()):
+            self._send(connection, request)
+
+    def _attach(self, task: FollowedTask) -> Attach:
+        return Attach(request=self._number(), task=task.uid, have=tuple(task.have), stream=task.stream)
+
+    async def _keep(self) -> None:
+        while True:
+            if self._connection is not None:
+                await self._watch(self._connection)
+                self._connection = None
+            try:
+                await self._reopen(0.0 if self._gave_up else self._reconnect_s)
+                self._gave_up = False
+            except SkyError as error:
+                self._give_up(error)
+                # Only when somebody asks again is the operator looked for again, once.
+                await self._wanted.wait()
+                self._wanted.clear()
+
+    async def _watch(self, connection: FrameConnection) -> None:
+        """Until this connection is gone, or nothing was heard on it for too long."""
+        while not connection.closed.is_set():
+            try:
+                async with asyncio.timeout(_PING_S):
+                    await connection.closed.wait()
+            except TimeoutError:
+                if connection.silent_s() > _SILENT_S:
+                    connection.abort()
+                    return
+                if not connection.is_congested:
+                    connection.send(Ping())
+
+    async def _reopen(self, seconds: float) -> None:
+        """Try for that long, once at least. Raises the last failure, or at once what trying again cannot cure."""
+        loop = asyncio.get_running_loop()
+        deadline = loop.time() + seconds
+        pause_s, longest_s = _BACKOFF_S
+        while True:
+            try:
+                await self._open()
+                return
+            except TaskError:
+                if loop.time() + pause_s > deadline:
+                    raise unreachable(self._config) from None
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            pause_s = min(longest_s, pause_s * 2)
+
+    def _give_up(self, error: SkyError) -> None:
+        self._gave_up = True
+        requests, self._requests = tuple(self._requests.values()), {}
+        tasks, self._tasks = tuple(self._tasks.values()), {}
+        self._answered.set()
+        for request in requests:
+            if request.follower is not None:
+                request.follower.failed(error)
+        for task in tasks:
+            task.follower.failed(error)

@@ -1,0 +1,148 @@
+"""Wiring: which controller there is, what gives it its keys, and what wakes it. A wake-up carries a key and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from skyward.api import Node, Pool
+from skyward.contracts import Change, Verb
+from skyward.controllers.deps import Deps
+from skyward.controllers.garbage.reconciler import GarbageReconciler
+from skyward.controllers.launches import LaunchBook
+from skyward.controllers.node.reconciler import NodeReconciler
+from skyward.controllers.observe import Observer
+from skyward.controllers.pool.reconciler import PoolReconciler
+from skyward.controllers.tasks.reconciler import COLLECT, TasksReconciler
+from skyward.kit.controller import Controller, Reconciler
+from skyward.kit.lifecycle import Component
+from skyward.kit.work_queue import WorkQueue
+from skyward_agent.wire.messages import AttemptId, Result
+
+_COUNTS_DELAY_S = 1.0
+"""How late a pool's status may show the numbers of its queue."""
+
+
+def build(deps: Deps) -> tuple[Component, ...]:
+    """All controllers and, before them, what they need started; to be run in this order, after the plugs that `deps` holds.
+    The cache must be started and the task queue recovered."""
+    launches = LaunchBook(deps.store)
+    observer = Observer(deps, launches)
+    queues = _Queues(deps)
+    queues.subscribe()
+    nodes = NodeReconciler(deps, launches, observer, queues.nodes.add)
+    return (
+        launches,
+        _controller(deps, "pool", PoolReconciler(deps, launches, observer), queues.pools, _keys(deps, Pool), 4),
+        _controller(deps, "node", nodes, queues.nodes, _keys(deps, Node), deps.workers),
+        _controller(
+            deps, "garbage", GarbageReconciler(deps, launches), queues.providers, lambda: tuple(deps.drivers), 2
+        ),
+        _controller(deps, "tasks", TasksReconciler(deps), queues.tasks, queues.task_keys, 2),
+    )
+
+
+def _controller(
+    deps: Deps,
+    name: str,
+    reconciler: Reconciler,
+    queue: WorkQueue,
+    keys: Callable[[], Sequence[str]],
+    workers: int,
+) -> Controller:
+    return Controller(
+        name,
+        reconciler,
+        queue,
+        workers=workers,
+        clock=deps.clock,
+        ids=deps.ids,
+        keys=keys,
+        resync_s=deps.durations.resync_s,
+    )
+
+
+def _keys(deps: Deps, kind: type[Pool] | type[Node]) -> Callable[[], Sequence[str]]:
+    return lambda: deps.cache.keys(kind)
+
+
+class _Queues:
+    """The work queues, and the sources that fill them. Also listens to the task queue, for the numbers of the status."""
+
+    def __init__(self, deps: Deps) -> None:
+        self._deps = deps
+        self.pools, self.nodes, self.providers, self.tasks = (WorkQueue(deps.clock, deps.ids) for _ in range(4))
+        self._decided: dict[str, tuple[str, str, str]] = {}
+        self._leaving: set[str] = set()
+        self._working: set[str] = set()
+        """Pools whose queue has held something since its numbers were last looked at."""
+
+    def subscribe(self) -> None:
+        self._deps.cache.on_change(Pool, self._pool_changed)
+        self._deps.cache.on_change(Node, self._node_changed)
+        self._deps.listings.subscribe(self._listing_changed)
+        self._deps.bootstrapper.subscribe(self._node_uid_changed)
+        self._deps.link.subscribe(self._node_uid_changed)
+        self._deps.queue.listen(self)
+
+    def task_keys(self) -> tuple[str, ...]:
+        uids = (node.metadata.uid for node in self._deps.cache.list(Node))
+        return (COLLECT, *(uid for uid in uids if self._deps.queue.held(uid)))
+
+    def _pool_changed(self, change: Change) -> None:
+        """Nodes depend on what the user decides and not on the pool's status, which changes much more often."""
+        pool = change.object
+        self.pools.add(pool.key)
+        meta = pool.metadata
+        decided = (meta.uid, str(meta.generation), str(meta.deletion_timestamp))
+        if self._decided.get(pool.key) == decided:
+            return
+        self._decided[pool.key] = decided
+        for node in self._deps.cache.nodes_of(meta.uid):
+            self.nodes.add(node.key)
+
+    def _node_changed(self, change: Change) -> None:
+        node = change.object
+        if not isinstance(node, Node):
+            return
+        self.nodes.add(node.key)
+        self.pools.add(f"{node.metadata.namespace}/{node.spec.pool}")
+        self.tasks.add(node.metadata.uid)
+        if change.verb is not Verb.DELETED and node.metadata.deletion_timestamp is not None:
+            self._leaving.add(node.key)
+        else:
+            self._leaving.discard(node.key)
+
+    def _listing_changed(self, provider: str) -> None:
+        self.providers.add(provider)
+        for pool in self._deps.cache.list(Pool):
+            self.pools.add(pool.key)
+        for node in self._deps.cache.list(Node):
+            if node.status.provider not in ("", provider):
+                continue
+            self.nodes.add(node.key)
+            if self._deps.queue.held(node.metadata.uid):
+                self.tasks.add(node.metadata.uid)
+
+    def _node_uid_changed(self, node_uid: str) -> None:
+        self.tasks.add(node_uid)
+        node = self._deps.cache.node_by_uid(node_uid)
+        if node is not None:
+            self.nodes.add(node.key)
+
+    # --- QueueListener ---
+
+    def work_available(self, pool: str, node_uid: str | None) -> None:
+        self._working.add(pool)
+        self.pools.add_after(pool, _COUNTS_DELAY_S)
+
+    def items_finished(self, results: Sequence[Result]) -> None:
+        """A leaving node may have nothing left to wait for; a pool's numbers changed."""
+        for pool in tuple(self._working):
+            self.pools.add_after(pool, _COUNTS_DELAY_S)
+            if not any(self._deps.queue.counts(pool)):
+                self._working.discard(pool)
+        for key in self._leaving:
+            self.nodes.add(key)
+
+    def abandon(self, node_uid: str, attempts: Sequence[AttemptId], reason: str) -> None:
+        return None

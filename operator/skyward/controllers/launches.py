@@ -1,0 +1,72 @@
+"""The launches in memory. Controllers are their only writers, so what was committed here is all there is."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+
+from skyward.contracts import Store, Transaction
+from skyward.facts import Launch, LaunchState
+
+UNRESOLVED = frozenset({LaunchState.PREPARED, LaunchState.SENT, LaunchState.UNKNOWN})
+"""It is not known yet what the create call made."""
+
+
+class LaunchBook:
+    """A component that is started before the controllers: it is ready when the launches are read."""
+
+    name = "launches"
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._launches: dict[str, Launch] = {}
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        launches = await self._store.read(lambda tx: tx.launches())
+        self._launches = {launch.id: launch for launch in launches}
+        ready()
+        await asyncio.Event().wait()
+
+    def get(self, launch_id: str) -> Launch | None:
+        return self._launches.get(launch_id)
+
+    def all(self) -> tuple[Launch, ...]:
+        # One step of the interpreter: the writer's thread adds to the same dictionary.
+        return tuple(self._launches.values())
+
+    def of_pool(self, pool_uid: str) -> tuple[Launch, ...]:
+        return tuple(launch for launch in self.all() if launch.pool_uid == pool_uid)
+
+    async def change(self, work: Callable[[Transaction], Launch | None]) -> Launch | None:
+        """Commit, surviving power loss, a transaction that writes the launch it returns; None says that it wrote none.
+
+        The launch is known here before anybody is told of the commit: whoever is woken by it finds the launch."""
+        committed = False
+        written: list[tuple[str, Launch | None]] = []
+
+        def recorded(tx: Transaction) -> Launch | None:
+            launch = work(tx)
+            if launch is not None:
+                written.append((launch.id, self._launches.get(launch.id)))
+                self._launches[launch.id] = launch
+            return launch
+
+        try:
+            launch = await self._store.run(recorded, power_safe=True)
+            committed = True
+            return launch
+        finally:
+            if not committed:
+                self._restore(written)
+
+    def forget(self, launch_ids: Iterable[str]) -> None:
+        """After a transaction that dropped them."""
+        for launch_id in launch_ids:
+            self._launches.pop(launch_id, None)
+
+    def _restore(self, written: list[tuple[str, Launch | None]]) -> None:
+        for launch_id, before in reversed(written):
+            if before is None:
+                self._launches.pop(launch_id, None)
+            else:
+                self._launches[launch_id] = before

@@ -1,0 +1,1 @@
+"""The node reconciler: one step per pass, one file per phase."""

@@ -1,0 +1,208 @@
+"""Launch: from a recorded node to a bound instance.
+
+The intent is committed, and survives power loss, before its create call is sent. One launch serves all equal nodes of
+the pool that wait for one. What the call answered is written only while the launch still waits for an answer; a call
+that is cut off leaves its launch SENT, which is resolved with the same identity, now or by the next operator.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from dataclasses import replace
+
+import structlog
+
+from skyward.api import Json, Node, NodeStatus
+from skyward.contracts import Driver, Transaction
+from skyward.controllers.deps import Deps
+from skyward.controllers.launches import UNRESOLVED, LaunchBook
+from skyward.controllers.node.outcome import LaunchWriter
+from skyward.controllers.observe import Observer
+from skyward.errors import CreatedButFailed, LaunchRejected, ProviderError, RateLimited
+from skyward.facts import Launch, LaunchOutcome, LaunchRequest, LaunchState
+from skyward.kit.controller import DONE, After, Next
+from skyward.kit.recorder import record_event
+from skyward.planner import ResumeLaunch, StartLaunch
+
+_log = structlog.get_logger()
+
+
+class Launcher:
+    def __init__(
+        self, deps: Deps, launches: LaunchBook, observer: Observer, writer: LaunchWriter, wake: Callable[[str], None]
+    ) -> None:
+        self._deps = deps
+        self._launches = launches
+        self._observer = observer
+        self._writer = writer
+        self._wake = wake
+        self._in_flight: set[str] = set()
+
+    async def start(self, node: Node, step: StartLaunch) -> Next:
+        """Record one launch for this node and its equal siblings, send its call, and record the answer."""
+        driver = self._deps.drivers[step.offering.provider]
+        keys = self._waiting_siblings(node)
+        launch_id = self._deps.ids.uid()
+        self._in_flight.add(launch_id)
+        try:
+            most = driver.facts.max_count
+            launch = await self._launches.change(lambda tx: self._record(tx, launch_id, node, keys, step, most))
+            if launch is None:
+                return DONE  # a sibling's launch serves this node; its answer wakes us
+            await self._send(driver, launch)
+        finally:
+            self._in_flight.discard(launch_id)
+        return DONE
+
+    async def resume(self, launch: Launch, step: ResumeLaunch) -> Next:
+        """Find out what became of a launch whose call has no answer on record."""
+        if launch.id in self._in_flight:
+            return DONE
+        if step.bind:
+            return await self._bind_listed(launch)
+        if step.absent:
+            _log.info("launch proved absent", launch=launch.id, provider=launch.request.offering.provider)
+            await self._writer.absent(launch, step.message)
+            return self._told(launch)
+        if step.replay:
+            return await self._replay(launch)
+        return DONE
+
+    # --- recording the intent ---
+
+    def _waiting_siblings(self, node: Node) -> list[str]:
+        siblings = self._deps.cache.nodes_of(node.spec.pool_uid)
+        equal = [one for one in siblings if one.spec.template_hash == node.spec.template_hash]
+        waiting = [one.key for one in equal if needs_launch(one, self._launches.get(one.status.launch))]
+        return [node.key, *(key for key in waiting if key != node.key)]
+
+    def _record(
+        self, tx: Transaction, launch_id: str, node: Node, keys: list[str], step: StartLaunch, most: int
+    ) -> Launch | None:
+        now = self._deps.clock.now()
+        members = [one for key in keys if (one := tx.get(Node, key)) is not None and _may_join(tx, one, node)]
+        if not members or members[0].key != node.key:
+            return None
+        members = sorted(members[:most], key=lambda one: (one.spec.slot, one.key))
+        request = LaunchRequest(
+            launch=launch_id,
+            owner=self._deps.store.installation,
+            pool_uid=node.spec.pool_uid,
+            pool=f"{node.metadata.namespace}/{node.spec.pool}",
+            count=len(members),
+            offering=step.offering,
+            authorized_key=self._deps.authorized_key,
+            options=provider_options(node, step.offering.provider),
+        )
+        keys_used = tuple(one.key for one in members)
+        prepared = Launch(launch_id, node.spec.pool_uid, request, keys_used, LaunchState.PREPARED, 0, now)
+        sent = replace(prepared, state=LaunchState.SENT, attempts=1, sent_at=now)
+        tx.put_launch(prepared)
+        tx.put_launch(sent)
+        for one in members:
+            tx.put(one.replace(status=_launching(one.status, launch_id, step)))
+            record_event(tx, one, step.reason, step.message, now=now)
+        return sent
+
+    # --- sending the call ---
+
+    async def _replay(self, launch: Launch) -> Next:
+        """Send the identical call again."""
+        self._in_flight.add(launch.id)
+        try:
+            sent = await self._launches.change(lambda tx: self._writer.sent_again(tx, launch))
+            if sent is not None:
+                await self._send(self._deps.drivers[sent.request.offering.provider], sent)
+        finally:
+            self._in_flight.discard(launch.id)
+        return DONE
+
+    async def _send(self, driver: Driver, launch: Launch) -> None:
+        request = launch.request
+        log = _log.bind(launch=launch.id, pool=request.pool, offering=request.offering.id, count=request.count)
+        log.info("creating instances", attempt=launch.attempts)
+        try:
+            async with asyncio.timeout(self._deps.durations.create_timeout_s):
+                outcome = await driver.create(request)
+        except (LaunchRejected, RateLimited) as error:
+            log.warning("launch rejected", error=str(error))
+            await self._writer.rejected(launch, error)
+        except CreatedButFailed as error:
+            log.warning("instance made but failed", error=str(error), instance=error.instance_id)
+            await self._writer.made_but_failed(launch, error)
+        except (ProviderError, TimeoutError) as error:
+            log.warning("launch outcome unknown", error=str(error) or "no answer in time")
+            await self._writer.unknown(launch, str(error) or "the provider gave no answer in time")
+        else:
+            await self._answered(launch, outcome)
+        self._told(launch)
+
+    async def _answered(self, launch: Launch, outcome: LaunchOutcome) -> None:
+        if outcome.instances:
+            await self._writer.bind(launch, outcome.instances, complete=True)
+            if outcome.rejected is not None:
+                self._writer.cool_down(launch, outcome.rejected)
+        elif outcome.rejected is not None:
+            await self._writer.rejected(launch, outcome.rejected)
+        else:
+            await self._writer.unknown(launch, "the provider named neither an instance nor a reason")
+
+    async def _bind_listed(self, launch: Launch) -> Next:
+        """Bind what the newest listing shows; while some may still be invisible, only when all are there."""
+        listing = self._deps.listings.newest(launch.request.offering.provider)
+        instances = self._observer.unbound_instances(launch)
+        if listing is None or not instances:
+            return DONE
+        facts = self._deps.drivers[launch.request.offering.provider].facts
+        complete = listing.started_at >= launch.sent_at + facts.absence_s
+        if not complete and len(instances) < launch.request.count:
+            return After(facts.resync_s, "some of the launch's instances may not be visible yet")
+        _log.info("binding listed instances", launch=launch.id, pool=launch.request.pool, count=len(instances))
+        await self._writer.bind(launch, instances, complete=complete)
+        return self._told(launch)
+
+    def _told(self, launch: Launch) -> Next:
+        """The answer is on record: everybody it concerns looks again."""
+        self._deps.listings.poke(launch.request.offering.provider)
+        for key in launch.nodes:
+            self._wake(key)
+        return DONE
+
+
+def may_launch(node: Node, launch: Launch | None) -> bool:
+    """It has no instance and waits for no answer. Its plan decides whether what its launch made may still show."""
+    if node.metadata.deletion_timestamp is not None or node.status.failure or node.status.provider_id:
+        return False
+    return launch is None or launch.state not in UNRESOLVED
+
+
+def needs_launch(node: Node, launch: Launch | None) -> bool:
+    """Besides, nothing that its launch made can be on its way."""
+    return may_launch(node, launch) and (launch is None or launch.state is not LaunchState.BOUND)
+
+
+def provider_options(node: Node, provider: str) -> Json:
+    """The driver's own part of what the node is made from."""
+    entries = node.spec.template.get("providers", ())
+    options: Json = next((entry.get("options", {}) for entry in entries if entry.get("name") == provider), {})
+    return options
+
+
+def _may_join(tx: Transaction, node: Node, asker: Node) -> bool:
+    """As committed now: another reconciler may have launched it, or another object may have its name."""
+    launch = tx.launch(node.status.launch) if node.status.launch else None
+    if node.metadata.uid == asker.metadata.uid:
+        return may_launch(node, launch)
+    same = node.spec.pool_uid == asker.spec.pool_uid and node.spec.template_hash == asker.spec.template_hash
+    return same and needs_launch(node, launch)
+
+
+def _launching(status: NodeStatus, launch_id: str, step: StartLaunch) -> NodeStatus:
+    return status.replace(
+        launch=launch_id,
+        offering=step.offering.name,
+        region=step.offering.region,
+        zone=step.offering.zone,
+        hourly_cost="0",
+    )

@@ -1,0 +1,182 @@
+"""The node reconciler: reads the node's picture, asks `plan_node` for one step, takes it, and writes the status once."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import assert_never
+
+import structlog
+
+from skyward.api import Node, NodeStatus, Pool
+from skyward.contracts import Transaction
+from skyward.controllers.deps import Deps
+from skyward.controllers.launches import LaunchBook
+from skyward.controllers.node.bootstrap import BUSY, BootstrapPhase, with_progress
+from skyward.controllers.node.drain import cordon
+from skyward.controllers.node.launch import Launcher, may_launch, provider_options
+from skyward.controllers.node.outcome import LaunchWriter
+from skyward.controllers.node.registration import with_session
+from skyward.controllers.node.termination import Termination
+from skyward.controllers.observe import Observer, providers_of
+from skyward.controllers.records import same_version, tell_transitions, with_conditions, write_status
+from skyward.errors import ProviderError
+from skyward.facts import ObservedMarket, ObservedNode, Offering
+from skyward.kit.catalog import CoolDowns, Offerings
+from skyward.kit.controller import DONE, After, Next
+from skyward.planner import (
+    Cordon,
+    FailNode,
+    Finish,
+    NodePlan,
+    NodeRules,
+    ResumeLaunch,
+    RunBootstrap,
+    StartLaunch,
+    Terminate,
+    Wait,
+    plan_node,
+    uses_tunnel,
+)
+
+_log = structlog.get_logger()
+_CHANGED = After(0.0, "the node changed while it was looked at")
+
+
+class NodeReconciler:
+    def __init__(self, deps: Deps, launches: LaunchBook, observer: Observer, wake: Callable[[str], None]) -> None:
+        self._deps = deps
+        self._observer = observer
+        self._started_at = deps.clock.now()
+        self._offerings = Offerings(deps.drivers, deps.clock)
+        self._writer = LaunchWriter(deps, launches, CoolDowns())
+        self._launcher = Launcher(deps, launches, observer, self._writer, wake)
+        self._bootstrap = BootstrapPhase(deps)
+        self._termination = Termination(deps, self._bootstrap)
+
+    async def reconcile(self, key: str) -> Next:
+        node = self._deps.cache.get(Node, key)
+        if node is None:
+            return DONE
+        pool = self._pool_of(node)
+        offerings = await self._offerings_for(node)
+        node = self._deps.cache.get(Node, key)  # it may have changed while the offerings were read
+        if node is None:
+            return DONE
+        observed = self._observer.node(node)
+        market = ObservedMarket(offerings, self._writer.current_cool_downs())
+        plan = plan_node(observed, pool, market, self._rules(observed), self._deps.clock.now())
+        return await self._act(observed, pool, plan)
+
+    async def _act(self, observed: ObservedNode, pool: Pool | None, plan: NodePlan) -> Next:
+        node, step = observed.node, plan.step
+        status = self._status(observed, plan)
+        match step:
+            case StartLaunch():
+                if not await self._write(node, status):
+                    return _CHANGED
+                return await self._launcher.start(node, step)
+            case ResumeLaunch():
+                if not await self._write(node, status) or observed.launch is None:
+                    return _CHANGED
+                return _sooner(await self._launcher.resume(observed.launch, step), plan)
+            case RunBootstrap():
+                return await self._run_bootstrap(observed, step, status, plan)
+            case Cordon():
+                spec = cordon(self._deps, pool, node)
+                written = await self._replace(node, node.replace(spec=spec, status=status))
+            case Terminate():
+                # The record comes first: proof of absence needs a listing that began after deletion was asked for.
+                if not await self._write(node, status, power_safe=True):
+                    return _CHANGED
+                await self._termination.terminate(node, step.message)
+                written = True
+            case Finish():
+                written = await self._termination.finish(node, status, step.message)
+            case FailNode():
+                _log.warning("node failed", node=node.key, reason=step.reason, error=step.message.splitlines()[0])
+                written = await self._write(node, status.replace(failure=step.message))
+            case Wait():
+                written = await self._write(node, status)
+            case _:
+                assert_never(step)
+        return _next(plan) if written else _CHANGED
+
+    async def _run_bootstrap(
+        self, observed: ObservedNode, step: RunBootstrap, status: NodeStatus, plan: NodePlan
+    ) -> Next:
+        if observed.instance is None or observed.bootstrap.state in BUSY:
+            return _next(plan) if await self._write(observed.node, status) else _CHANGED
+        if step.restart:
+            status = status.replace(restarts=status.restarts + 1)
+        if not await self._write(observed.node, status):
+            return _CHANGED
+        tunnel = uses_tunnel(observed.node.spec.template, self._rules(observed))
+        await self._bootstrap.run(observed.node, observed.instance, restart=step.restart, tunnel=tunnel)
+        return _next(plan)
+
+    def _status(self, observed: ObservedNode, plan: NodePlan) -> NodeStatus:
+        status = with_conditions(observed.node, plan.conditions, self._deps.clock.now())
+        status = with_progress(status, observed.bootstrap)
+        status = with_session(status, observed.session, self._deps.durations.heartbeat_s)
+        instance = observed.instance
+        if instance is not None and instance.id == status.provider_id and instance.address:
+            status = status.replace(address=instance.address, port=instance.port)
+        return status
+
+    async def _write(self, node: Node, status: NodeStatus, *, power_safe: bool = False) -> bool:
+        return await write_status(self._deps.store, node, status, self._deps.clock.now(), power_safe=power_safe)
+
+    async def _replace(self, node: Node, changed: Node) -> bool:
+        now = self._deps.clock.now()
+
+        def work(tx: Transaction) -> bool:
+            current = tx.get(Node, node.key)
+            if current is None or not same_version(current, node):
+                return False
+            tell_transitions(tx, node, changed.status, now)
+            tx.put(changed)
+            return True
+
+        return await self._deps.store.run(work)
+
+    def _pool_of(self, node: Node) -> Pool | None:
+        pool = self._deps.cache.get(Pool, f"{node.metadata.namespace}/{node.spec.pool}")
+        return pool if pool is not None and pool.metadata.uid == node.spec.pool_uid else None
+
+    async def _offerings_for(self, node: Node) -> tuple[Offering, ...]:
+        """Only where a launch may begin; a provider that does not answer offers nothing now."""
+        observed = self._observer.node(node)
+        if not may_launch(node, observed.launch):
+            return ()
+        found: list[Offering] = []
+        for provider in providers_of(node, None):
+            try:
+                found.extend(await self._offerings.of(provider, provider_options(node, provider)))
+            except (ProviderError, TimeoutError) as error:
+                _log.warning("offerings unknown", provider=provider, node=node.key, error=str(error) or "no answer")
+        return tuple(found)
+
+    def _rules(self, observed: ObservedNode) -> NodeRules:
+        names = [name for name in providers_of(observed.node, observed.launch) if name in self._deps.drivers]
+        facts = [self._deps.drivers[name].facts for name in names]
+        durations = self._deps.durations
+        return NodeRules(
+            started_at=self._started_at,
+            has_token=bool(facts) and all(one.has_token for one in facts),
+            visibility_s=max((one.visibility_s for one in facts), default=0.0),
+            absence_s=max((one.absence_s for one in facts), default=0.0),
+            same_host=bool(facts) and all(one.same_host for one in facts),
+            create_call_s=durations.create_timeout_s,
+            bootstrap_deadline_s=durations.bootstrap_s,
+            lease_s=durations.lease_s,
+        )
+
+
+def _next(plan: NodePlan) -> Next:
+    if plan.requeue_after_s is None:
+        return DONE
+    return After(plan.requeue_after_s, "as planned")
+
+
+def _sooner(following: Next, plan: NodePlan) -> Next:
+    return following if isinstance(following, After) else _next(plan)

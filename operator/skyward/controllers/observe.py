@@ -1,0 +1,66 @@
+"""The planners' input, put together from the caches: one picture per node or pool, of one instant."""
+
+from __future__ import annotations
+
+from skyward.api import Node, Pool
+from skyward.controllers.deps import Deps
+from skyward.controllers.launches import LaunchBook
+from skyward.facts import Instance, Launch, ObservedNode, ObservedPool
+
+
+class Observer:
+    def __init__(self, deps: Deps, launches: LaunchBook) -> None:
+        self._deps = deps
+        self._launches = launches
+
+    def node(self, node: Node) -> ObservedNode:
+        uid = node.metadata.uid
+        launch = self._launches.get(node.status.launch) if node.status.launch else None
+        return ObservedNode(
+            node=node,
+            launch=launch,
+            instance=self._instance(node, launch),
+            listed_at=self._listed_at(providers_of(node, launch)),
+            bootstrap=self._deps.bootstrapper.progress(uid),
+            session=self._deps.link.session(uid),
+            held=self._deps.queue.held(uid),
+        )
+
+    def pool(self, pool: Pool) -> ObservedPool:
+        nodes = tuple(self.node(node) for node in self._deps.cache.nodes_of(pool.metadata.uid))
+        providers = {provider.name for provider in pool.spec.providers}
+        for observed in nodes:
+            providers.update(providers_of(observed.node, observed.launch))
+        now = self._deps.clock.now()
+        unsynced = tuple(sorted(name for name in providers if not self._deps.listings.fresh(name, now)))
+        return ObservedPool(pool=pool, nodes=nodes, synced=not unsynced, unsynced=unsynced)
+
+    def unbound_instances(self, launch: Launch) -> tuple[Instance, ...]:
+        """What the newest complete listing shows of this launch and no node is bound to, by id."""
+        found = self._deps.listings.of_launch(launch.request.offering.provider, launch.id)
+        if not found:
+            return ()
+        bound = {node.status.provider_id for node in self._deps.cache.nodes_of(launch.pool_uid)}
+        return tuple(instance for instance in found if instance.id not in bound)
+
+    def _instance(self, node: Node, launch: Launch | None) -> Instance | None:
+        if not node.status.provider_id:
+            # Which of its launch's instances it will get is decided when they are bound; any shows that there are some.
+            return next(iter(self.unbound_instances(launch)), None) if launch is not None else None
+        return self._deps.listings.instance(node.status.provider, node.status.provider_id)
+
+    def _listed_at(self, providers: tuple[str, ...]) -> float | None:
+        now = self._deps.clock.now()
+        if not all(self._deps.listings.fresh(name, now) for name in providers):
+            return None
+        listings = (self._deps.listings.newest(name) for name in providers)
+        return min((listing.started_at for listing in listings if listing is not None), default=None)
+
+
+def providers_of(node: Node, launch: Launch | None) -> tuple[str, ...]:
+    """Where the node's instance is, or may be: its provider once it has one, all of its template before."""
+    if node.status.provider:
+        return (node.status.provider,)
+    if launch is not None:
+        return (launch.request.offering.provider,)
+    return tuple(entry["name"] for entry in node.spec.template.get("providers", ()))

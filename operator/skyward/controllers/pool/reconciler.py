@@ -1,0 +1,78 @@
+"""Spec, nodes and listings go into one picture; `plan_pool` answers with rows; they are committed together or not at all."""
+
+from __future__ import annotations
+
+import structlog
+
+from skyward.api import Pool
+from skyward.controllers.deps import Deps
+from skyward.controllers.launches import LaunchBook
+from skyward.controllers.node.registration import configure_agents
+from skyward.controllers.observe import Observer
+from skyward.controllers.pool.deletion import hindrance, remove_pool
+from skyward.controllers.pool.records import PoolWriter
+from skyward.controllers.pool.status import pool_status
+from skyward.kit.controller import DONE, After, Next
+from skyward.planner import PoolPlan, plan_pool
+
+_log = structlog.get_logger()
+_CHANGED = After(0.0, "the pool changed while it was looked at")
+_GOING_RETRY_S = 2.0
+
+
+class PoolReconciler:
+    def __init__(self, deps: Deps, launches: LaunchBook, observer: Observer) -> None:
+        self._deps = deps
+        self._launches = launches
+        self._observer = observer
+        self._writer = PoolWriter(deps.ids)
+
+    async def reconcile(self, key: str) -> Next:
+        pool = self._deps.cache.get(Pool, key)
+        if pool is None:
+            return DONE
+        deleting = pool.metadata.deletion_timestamp is not None
+        if deleting and any(self._deps.queue.counts(key)):
+            await self._deps.queue.drop_pool(key)  # deleting a pool stops its work at once
+            pool = self._deps.cache.get(Pool, key)
+            if pool is None:
+                return DONE
+        following = await self._plan_and_record(pool)
+        if deleting and not self._deps.cache.nodes_of(pool.metadata.uid):
+            return await self._end(pool)
+        return following
+
+    async def _plan_and_record(self, pool: Pool) -> Next:
+        now = self._deps.clock.now()
+        observed = self._observer.pool(pool)
+        configure_agents(self._deps, pool, (one.node for one in observed.nodes))
+        plan = plan_pool(observed, now)
+        status = pool_status(self._deps, observed, plan, now)
+        if plan.actions or status != pool.status:
+            self._log_actions(pool, plan)
+            written = await self._deps.store.run(
+                lambda tx: self._writer.apply(tx, pool, plan.actions, status, now), power_safe=bool(plan.actions)
+            )
+            if not written:
+                return _CHANGED
+        return DONE if plan.requeue_after_s is None else After(plan.requeue_after_s, "as planned")
+
+    async def _end(self, pool: Pool) -> Next:
+        reason = hindrance(self._deps, self._launches, pool)
+        if reason is not None:
+            return After(_GOING_RETRY_S, reason)
+        if not await remove_pool(self._deps, self._launches, pool):
+            return _CHANGED
+        _log.info("pool gone", pool=pool.key)
+        return DONE
+
+    def _log_actions(self, pool: Pool, plan: PoolPlan) -> None:
+        for action in plan.actions:
+            _log.info(
+                "pool planned",
+                pool=pool.key,
+                action=type(action).__name__,
+                target=getattr(action, "node", getattr(action, "slot", "")),
+                reason=action.reason,
+                message=action.message,
+            )

@@ -1,0 +1,43 @@
+"""A pool's status, counted anew in every pass."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+
+from skyward.api import PoolStatus, template_hash
+from skyward.controllers.deps import Deps
+from skyward.facts import ObservedPool
+from skyward.planner import PoolPlan, apply_updates, count_nodes
+
+
+def pool_status(deps: Deps, observed: ObservedPool, plan: PoolPlan, now: float) -> PoolStatus:
+    """Equal to the stored one when nothing changed. What intake wrote (file, revision, Accepted) stays."""
+    pool = observed.pool
+    counts = count_nodes(observed)
+    queued, running = deps.queue.counts(pool.key)
+    generation = pool.metadata.generation
+    return pool.status.replace(
+        observed_generation=generation,
+        nodes=counts.nodes,
+        ready=counts.ready,
+        available=counts.available,
+        up_to_date=counts.up_to_date,
+        pending=counts.pending,
+        busy=sum(node.held > 0 for node in observed.nodes),
+        queued=queued,
+        running=running,
+        hourly_cost=_hourly_cost(observed),
+        offering=_offerings(observed),
+        template_hash=template_hash(pool.spec),
+        conditions=apply_updates(pool.status.conditions, plan.conditions, now, generation),
+    )
+
+
+def _hourly_cost(observed: ObservedPool) -> str:
+    """Of everything that may still cost money: every bound instance that is not proved gone."""
+    costs = (Decimal(one.node.status.hourly_cost) for one in observed.nodes if one.instance is not None)
+    return f"{sum(costs, Decimal(0)).normalize():f}"
+
+
+def _offerings(observed: ObservedPool) -> str:
+    return ", ".join(sorted({one.node.status.offering for one in observed.nodes if one.node.status.provider_id}))

@@ -1,0 +1,89 @@
+"""What a node directory says about itself: `instance.json`, `process.json`, `port`, and how they read as an Instance."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Self
+
+from skyward.api import LocalFaults
+from skyward.api.quantities import parse_duration
+from skyward.contracts import ProcessId
+
+PROVIDER = "local"
+MARKER = "SKYWARD_INSTANCE"
+"""Everything that runs on a node has this variable, with the instance's id."""
+
+RECORD = "instance.json"
+PROCESS = "process.json"
+PORT = "port"
+LEAVING = "leaving"
+HOST_KEY = "host_key"
+AUTHORIZED_KEYS = "authorized_keys"
+SERVER_LOG = "server.log"
+HOME = "home"
+TMP = "tmp"
+BIN = "bin"
+TEMPORARY = ".tmp-"
+"""Directories of this prefix are half made or half removed: nobody's, and swept."""
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """What `create` wrote down. Never changes afterwards."""
+
+    id: str
+    launch: str
+    owner: str
+    pool_uid: str
+    pool: str
+    created_at: float
+    user: str
+    host_key: str
+    """Public half, OpenSSH form."""
+    boot_delay_s: float = 0.0
+    loss_after_s: float | None = None
+    """The node counts as taken away this long after it was made and had booted."""
+
+    @classmethod
+    def read(cls, directory: Path) -> Self | None:
+        """None when the directory is gone. Raises ValueError when it is there and says nothing sensible."""
+        try:
+            text = (directory / RECORD).read_bytes()
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+        try:
+            return cls(**json.loads(text))
+        except (TypeError, ValueError) as error:
+            raise ValueError(f"{directory / RECORD} is not readable: {error}") from error
+
+    def text(self) -> str:
+        return json.dumps(asdict(self), indent=1)
+
+    def is_taken(self, now: float) -> bool:
+        """Whether the rehearsed spot loss has happened."""
+        return self.loss_after_s is not None and now >= self.created_at + self.boot_delay_s + self.loss_after_s
+
+
+def read_process(directory: Path) -> ProcessId | None:
+    """The node's server as it or the driver recorded it; None while it was never started."""
+    try:
+        return ProcessId(**json.loads((directory / PROCESS).read_text()))
+    except FileNotFoundError:
+        return None
+
+
+def read_port(directory: Path) -> int | None:
+    try:
+        return int((directory / PORT).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def seconds(duration: str | None) -> float | None:
+    return None if duration is None else parse_duration(duration)
+
+
+def has_creation_faults(faults: LocalFaults) -> bool:
+    return bool(faults.failed_creates or faults.lost_replies)

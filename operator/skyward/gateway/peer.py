@@ -1,0 +1,208 @@
+"""One connected agent: what it says is turned into queue calls, each kind batched while a commit is in flight."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+
+from skyward.contracts import Clock, Holder, OutputLog, TaskQueue
+from skyward.gateway.functions import FunctionCache
+from skyward_agent.wire.connection import FrameConnection
+from skyward_agent.wire.frames import FrameError
+from skyward_agent.wire.messages import (
+    Abandon,
+    Acknowledged,
+    AttemptId,
+    Function,
+    Functions,
+    Heartbeat,
+    Lease,
+    Leases,
+    NeedFunctions,
+    Output,
+    Outputs,
+    Ping,
+    Pong,
+    Report,
+    Reports,
+    Started,
+    Want,
+)
+
+log = structlog.get_logger()
+
+_BACKLOG_BYTES = 64 * 1024 * 1024
+"""Reports taken in and not yet committed: beyond this the agent is no longer read."""
+_RETRY_S = 1.0
+_START_MARK_S = 0.01
+
+Attempt = tuple[str, int, int]
+
+
+@dataclass(frozen=True, slots=True)
+class PeerPorts:
+    """What a peer works with; the same for all of one gateway."""
+
+    queue: TaskQueue
+    functions: FunctionCache
+    output: OutputLog
+    clock: Clock
+    on_want: Callable[[AgentPeer], None]
+    on_heartbeat: Callable[[AgentPeer, Heartbeat], None]
+
+
+class AgentPeer:
+    """Lives as long as one connection. `want` is the credit that the agent gave and that is not used up yet."""
+
+    def __init__(self, connection: FrameConnection, holder: Holder, running: Sequence[AttemptId], ports: PeerPorts):
+        self.connection = connection
+        self.holder = holder
+        self.want = 0
+        self.is_leasing = False
+        self.may_have_work = True
+        """Work may wait that this agent could take: cleared when a lease comes back short."""
+        self._ports = ports
+        self._held: set[Attempt] = {_attempt(attempt) for attempt in running}
+        self._known_functions: set[str] = set()
+        self._reports: list[Report] = []
+        self._backlog_bytes = 0
+        self._started: dict[AttemptId, None] = {}
+        self._reports_came = asyncio.Event()
+        self._started_came = asyncio.Event()
+        self._group: asyncio.TaskGroup | None = None
+
+    async def run(self) -> None:
+        """Serve until the connection is gone. Calls in flight are left to finish by themselves: the queue owns them."""
+        async with asyncio.TaskGroup() as group:
+            self._group = group
+            workers = (group.create_task(self._commit_reports()), group.create_task(self._commit_started()))
+            try:
+                await self.connection.closed.wait()
+            finally:
+                self._group = None
+            for worker in workers:
+                worker.cancel()
+            await self._mark_started()
+
+    async def deliver(self, leases: Sequence[Lease]) -> None:
+        """Hand over leases, with the functions that this connection has not carried yet."""
+        missing = {lease.function for lease in leases} - self._known_functions
+        functions = await self._load(missing) if missing else ()
+        self._known_functions |= {function.digest for function in functions}
+        self._held |= {_attempt(lease.id) for lease in leases}
+        self.want = max(0, self.want - len(leases))
+        self.connection.send(Leases(leases=tuple(leases), functions=functions))
+
+    def abandon(self, attempts: Sequence[AttemptId], reason: str) -> None:
+        self.connection.send(Abandon(attempts=tuple(attempts), reason=reason))
+
+    def handle(self, message: Any) -> None:
+        match message:
+            case Want(capacity=capacity):
+                self.want = max(0, capacity)
+                self._ports.on_want(self)
+            case Reports(reports=reports):
+                self._take_reports(reports)
+            case Started(attempts=attempts):
+                self._started |= dict.fromkeys(attempts)
+                self._started_came.set()
+            case Outputs(outputs=outputs):
+                self._take_outputs(outputs)
+            case Heartbeat():
+                self._ports.on_heartbeat(self, message)
+            case NeedFunctions(digests=digests):
+                if self._group is not None:
+                    self._group.create_task(self._send_functions(digests))
+            case Ping(request=request):
+                if not self.connection.is_congested:
+                    self.connection.send(Pong(request=request))
+            case Pong():
+                pass
+            case _:
+                raise FrameError(f"an agent may not send {type(message).__name__}")
+
+    def _take_reports(self, reports: Sequence[Report]) -> None:
+        self._reports += reports
+        for report in reports:
+            self._started.pop(report.id, None)
+        self._backlog_bytes += sum(len(report.value) for report in reports)
+        if self._backlog_bytes > _BACKLOG_BYTES:
+            self.connection.pause_reading()
+        self._reports_came.set()
+
+    def _take_outputs(self, outputs: Sequence[Output]) -> None:
+        """Only of attempts that this node holds: what a superseded attempt still writes belongs to nobody."""
+        node = self.holder.node
+        held = [
+            Output(output.task, output.item, output.attempt, output.sequence, output.stream, output.data, node)
+            for output in outputs
+            if (output.task, output.item, output.attempt) in self._held
+        ]
+        self._ports.output.append(held)
+
+    async def _commit_reports(self) -> None:
+        while True:
+            await self._reports_came.wait()
+            self._reports_came.clear()
+            batch, self._reports = self._reports, []
+            if not batch:
+                continue
+            try:
+                done = await self._ports.queue.report(self.holder, batch)
+            except Exception:
+                log.exception("reports not committed", node=self.holder.node, reports=len(batch))
+                self._reports = batch + self._reports
+                await self._ports.clock.sleep(_RETRY_S)
+                self._reports_came.set()
+                continue
+            self._held -= {_attempt(attempt) for attempt in done}
+            self._backlog_bytes -= sum(len(report.value) for report in batch)
+            if self._backlog_bytes <= _BACKLOG_BYTES // 2:
+                self.connection.resume_reading()
+            self.connection.send(Acknowledged(attempts=tuple(done)))
+
+    async def _commit_started(self) -> None:
+        """Start marks tell what a loss counts. An attempt that ends within moments needs none: its report says it all."""
+        while True:
+            await self._started_came.wait()
+            if not self.connection.is_closed:
+                await self._ports.clock.sleep(_START_MARK_S)
+            self._started_came.clear()
+            await self._mark_started()
+
+    async def _mark_started(self) -> None:
+        batch, self._started = tuple(self._started), {}
+        if not batch:
+            return
+        try:
+            await self._ports.queue.started(self.holder, batch)
+        except Exception:
+            # Only what a loss would count changes; the report that follows carries the truth.
+            log.exception("start marks not committed", node=self.holder.node, attempts=len(batch))
+
+    async def _send_functions(self, digests: Sequence[str]) -> None:
+        try:
+            functions = await self._load(digests)
+        except Exception:
+            log.exception("functions not read", node=self.holder.node, functions=len(digests))
+            return
+        self._known_functions |= {function.digest for function in functions}
+        self.connection.send(Functions(functions=functions))
+
+    async def _load(self, digests: Sequence[str] | set[str]) -> tuple[Function, ...]:
+        found = []
+        for digest in digests:
+            data = await self._ports.functions.get(digest)
+            if data is None:
+                log.error("function of a lease is unknown", node=self.holder.node, function=digest)
+                continue
+            found.append(Function(digest=digest, data=data))
+        return tuple(found)
+
+
+def _attempt(attempt: AttemptId) -> Attempt:
+    return (attempt.task, attempt.item, attempt.attempt)

@@ -1,0 +1,7 @@
+"""Watched manifests: consistent snapshots, guards, last good kept; and the API's writes, which edit the files."""
+
+from skyward.intake.applying import MANIFEST_FINALIZER
+from skyward.intake.snapshot import MARKER
+from skyward.intake.source import DirectorySource
+
+__all__ = ["MANIFEST_FINALIZER", "MARKER", "DirectorySource"]

@@ -1,0 +1,120 @@
+"""The control loop: takes keys from a work queue and hands each to a reconciler, which reads everything again and
+answers when it wants to be asked next. An exception delays its own key and no other."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from skyward.contracts import Clock, Ids
+from skyward.errors import SkyError
+from skyward.kit.work_queue import WorkQueue
+
+_log = structlog.get_logger()
+_REPEATS_BEFORE_QUIET = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Done:
+    """As desired: only a change, or the next resync, is a reason to look again."""
+
+
+@dataclass(frozen=True, slots=True)
+class After:
+    """Waiting for something: look again then at the latest."""
+
+    duration_s: float
+    reason: str
+
+
+Next = Done | After
+DONE = Done()
+
+
+class Reconciler(Protocol):
+    async def reconcile(self, key: str) -> Next:
+        """Move what the key names one step closer to desired. Reads everything again; never relies on what woke it.
+        Failing is an exception; waiting is `After`."""
+        ...
+
+
+class Controller:
+    """One named loop. `keys` gives every key that exists: all are added at the start and at each resync."""
+
+    def __init__(
+        self,
+        name: str,
+        reconciler: Reconciler,
+        queue: WorkQueue,
+        *,
+        workers: int,
+        clock: Clock,
+        ids: Ids,
+        keys: Callable[[], Iterable[str]] = tuple,
+        resync_s: float = 30.0,
+    ) -> None:
+        self.name = name
+        self.queue = queue
+        self.passes = 0
+        """Reconciles that ended, failed ones included."""
+        self.failures = 0
+        self._reconciler = reconciler
+        self._workers = workers
+        self._clock = clock
+        self._ids = ids
+        self._keys = keys
+        self._resync_s = resync_s
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self.queue.run_timers(), name=f"{self.name} timers")
+            group.create_task(self._resync(), name=f"{self.name} resync")
+            for number in range(self._workers):
+                group.create_task(self._work(), name=f"{self.name} worker {number}")
+            ready()
+
+    async def _resync(self) -> None:
+        while True:
+            for key in self._keys():
+                self.queue.add(key)
+            # Jitter keeps the controllers of one process, and several processes, from working in step.
+            await self._clock.sleep(self._resync_s * (0.9 + 0.2 * self._ids.fraction()))
+
+    async def _work(self) -> None:
+        while True:
+            key = await self.queue.get()
+            try:
+                await self._pass(key)
+            finally:
+                self.queue.done(key)
+
+    async def _pass(self, key: str) -> None:
+        started = self._clock.monotonic()
+        try:
+            following = await self._reconciler.reconcile(key)
+        except Exception as error:
+            self.failures += 1
+            self._report(key, error, self.queue.add_failed(key), self._clock.monotonic() - started)
+            return
+        finally:
+            self.passes += 1
+        self.queue.forget(key)
+        if isinstance(following, After):
+            self.queue.add_after(key, following.duration_s)
+
+    def _report(self, key: str, error: Exception, retry_s: float, duration_s: float) -> None:
+        quiet = self.queue.failures(key) > _REPEATS_BEFORE_QUIET
+        log = _log.debug if quiet else _log.error
+        log(
+            "reconcile failed",
+            controller=self.name,
+            key=key,
+            error=str(error) or type(error).__name__,
+            retry_s=round(retry_s, 3),
+            duration_s=round(duration_s, 3),
+            exc_info=not isinstance(error, SkyError),
+        )

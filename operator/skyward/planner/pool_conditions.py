@@ -1,0 +1,221 @@
+"""What a pool's conditions say, computed anew in every pass from its nodes and from what this pass will do."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from skyward.api import NodeCondition, Pool, PoolCondition, Reason, Status, find
+from skyward.planner.failures import Failures
+from skyward.planner.places import Member, Place
+from skyward.planner.plans import ConditionUpdate
+from skyward.planner.rollout import Moves, bounds
+from skyward.planner.updates import drop, false, true, unknown
+
+NEEDS_A_HUMAN = (Reason.BALANCE_EXHAUSTED, Reason.CREDENTIALS_REJECTED, Reason.REQUEST_REJECTED, Reason.QUOTA_EXCEEDED)
+REFUSALS = (*NEEDS_A_HUMAN, Reason.INSUFFICIENT_CAPACITY, Reason.LAUNCH_FAILED)
+RETRY = "Edit the pool, or annotate it with skyward.dev/reconcile-requested-at and the current time to try again"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeCounts:
+    """The numbers of a pool's status."""
+
+    nodes: int
+    """That hold or may hold an instance, leaving ones included; records of failures are not."""
+    ready: int
+    available: int
+    """Ready and taking work."""
+    up_to_date: int
+    pending: int
+    leaving: int
+
+
+def count_members(members: Iterable[Member]) -> NodeCounts:
+    members = tuple(members)
+    ready = [member for member in members if member.place is Place.READY]
+    standing = [member for member in members if member.place.stands]
+    return NodeCounts(
+        nodes=sum(member.place is not Place.GONE for member in members),
+        ready=len(ready),
+        available=sum(not member.node.spec.unschedulable for member in ready),
+        up_to_date=sum(not member.outdated for member in standing),
+        pending=sum(member.place in (Place.PENDING, Place.UNSURE) for member in members),
+        leaving=sum(member.place in (Place.LEAVING, Place.FAILED, Place.LOST) for member in members),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Situation:
+    """All that the conditions are made of."""
+
+    pool: Pool
+    members: Sequence[Member]
+    counts: NodeCounts
+    failures: Failures
+    moves: Moves
+    unsynced: tuple[str, ...]
+
+    @property
+    def deleting(self) -> bool:
+        return self.pool.metadata.deletion_timestamp is not None
+
+    @property
+    def outdated(self) -> int:
+        return sum(member.outdated for member in self.members if member.place.stands)
+
+    @property
+    def wanted(self) -> int:
+        return self.pool.spec.nodes
+
+    @property
+    def refusal(self) -> tuple[Reason, str] | None:
+        """Why a provider refuses to make a node, of the first that waits for it."""
+        for member in self.members:
+            launched = find(member.node.status.conditions, NodeCondition.LAUNCHED)
+            if member.place is Place.PENDING and launched is not None and launched.reason in REFUSALS:
+                return launched.reason, launched.message
+        return None
+
+
+def pool_conditions(situation: Situation) -> tuple[ConditionUpdate, ...]:
+    stalled = _stalled(situation)
+    return (
+        _provider_ready(situation),
+        _capacity(situation),
+        _nodes_ready(situation),
+        _up_to_date(situation),
+        _available(situation),
+        _scaling_up(situation),
+        _scaling_down(situation),
+        _rolling_out(situation),
+        _remediating(situation),
+        _deleting(situation),
+        _paused(situation),
+        stalled,
+        _ready(situation, stalled),
+    )
+
+
+def _provider_ready(at: Situation) -> ConditionUpdate:
+    if at.unsynced:
+        names = ", ".join(sorted(at.unsynced))
+        message = f"there is no complete, fresh listing of {names}; nothing is made or removed until there is"
+        return unknown(PoolCondition.PROVIDER_READY, Reason.NOT_SYNCED, message)
+    return true(PoolCondition.PROVIDER_READY, Reason.PROVIDER_ANSWERS)
+
+
+def _capacity(at: Situation) -> ConditionUpdate:
+    if at.refusal is not None:
+        return false(PoolCondition.CAPACITY_AVAILABLE, *at.refusal)
+    if any(member.node.status.provider_id for member in at.members if member.place.stands):
+        return true(PoolCondition.CAPACITY_AVAILABLE, Reason.CAPACITY_FOUND)
+    return unknown(PoolCondition.CAPACITY_AVAILABLE, Reason.PENDING)
+
+
+def _nodes_ready(at: Situation) -> ConditionUpdate:
+    message = f"{at.counts.ready} of {at.wanted} nodes are ready"
+    if at.counts.ready >= at.wanted:
+        return true(PoolCondition.NODES_READY, Reason.AS_DESIRED, message)
+    return false(PoolCondition.NODES_READY, Reason.TOO_FEW_NODES, f"{message}, {at.counts.pending} are coming up")
+
+
+def _up_to_date(at: Situation) -> ConditionUpdate:
+    if at.outdated:
+        message = f"{at.outdated} nodes are still of an older template"
+        return false(PoolCondition.NODES_UP_TO_DATE, Reason.TEMPLATE_CHANGED, message)
+    return true(PoolCondition.NODES_UP_TO_DATE, Reason.AS_DESIRED)
+
+
+def _available(at: Situation) -> ConditionUpdate:
+    floor = bounds(at.pool.spec).floor
+    if at.counts.ready >= floor and (at.counts.ready or not at.wanted):
+        return true(PoolCondition.AVAILABLE, Reason.AS_DESIRED)
+    message = f"{at.counts.ready} nodes are ready, at least {max(floor, 1)} must be"
+    return false(PoolCondition.AVAILABLE, Reason.TOO_FEW_NODES, message)
+
+
+def _scaling_up(at: Situation) -> ConditionUpdate:
+    standing = sum(member.place.stands for member in at.members)
+    first_time = not at.outdated and not _disturbed(at) and at.counts.ready < at.wanted
+    if first_time and not at.deleting:
+        message = f"{standing + len(at.moves.create)} of {at.wanted} nodes exist, {at.counts.ready} are ready"
+        return true(PoolCondition.SCALING_UP, Reason.TOO_FEW_NODES, message)
+    return false(PoolCondition.SCALING_UP, Reason.AS_DESIRED)
+
+
+def _scaling_down(at: Situation) -> ConditionUpdate:
+    surplus = sum(action.reason is Reason.TOO_MANY_NODES for action in at.moves.retire)
+    settled = not at.outdated and not at.deleting and at.counts.ready >= at.wanted
+    leaving = at.counts.leaving if settled else 0
+    if surplus or leaving:
+        message = f"{max(surplus, leaving)} nodes more than wanted are leaving"
+        return true(PoolCondition.SCALING_DOWN, Reason.TOO_MANY_NODES, message)
+    return false(PoolCondition.SCALING_DOWN, Reason.AS_DESIRED)
+
+
+def _rolling_out(at: Situation) -> ConditionUpdate:
+    if not at.outdated or at.deleting:
+        return false(PoolCondition.ROLLING_OUT, Reason.AS_DESIRED)
+    message = (
+        f"{at.counts.up_to_date} of {at.wanted} nodes are of the current template, {at.outdated} are to be replaced"
+    )
+    return true(PoolCondition.ROLLING_OUT, Reason.TEMPLATE_CHANGED, message)
+
+
+def _disturbed(at: Situation) -> bool:
+    broken = (Place.FAILED, Place.LOST, Place.UNSURE)
+    return at.failures.consecutive > 0 or any(member.place in broken for member in at.members)
+
+
+def _remediating(at: Situation) -> ConditionUpdate:
+    if at.deleting or at.failures.stopped or not _disturbed(at):
+        return false(PoolCondition.REMEDIATING, Reason.AS_DESIRED)
+    if at.failures.consecutive:
+        message = f"{at.failures.consecutive} new nodes failed, one at a time is tried again: {at.failures.message}"
+        return true(PoolCondition.REMEDIATING, Reason.BACKING_OFF, message)
+    names = [member.node.metadata.name for member in at.members if member.place in (Place.FAILED, Place.LOST)]
+    if names:
+        return true(PoolCondition.REMEDIATING, Reason.NODE_LOST, f"{', '.join(names)} will be replaced")
+    return true(PoolCondition.REMEDIATING, Reason.AGENT_LOST, "waiting for an agent to come back")
+
+
+def _deleting(at: Situation) -> ConditionUpdate:
+    if not at.deleting:
+        return drop(PoolCondition.DELETING)
+    message = f"waiting until {at.counts.nodes} nodes are proved gone" if at.counts.nodes else "all nodes are gone"
+    return true(PoolCondition.DELETING, Reason.POOL_DELETED, message)
+
+
+def _paused(at: Situation) -> ConditionUpdate:
+    if not at.pool.spec.paused or at.deleting:
+        return drop(PoolCondition.PAUSED)
+    return true(PoolCondition.PAUSED, Reason.PAUSED, "nothing is changed while spec.paused is true")
+
+
+def _stalled(at: Situation) -> ConditionUpdate:
+    if at.deleting:
+        return drop(PoolCondition.STALLED)
+    if at.failures.stopped:
+        newest = at.failures.message.rstrip(".")
+        message = f"no node of this template ever became ready; the newest failed: {newest}. {RETRY}"
+        return true(PoolCondition.STALLED, Reason.TEMPLATE_FAILING, message)
+    if at.refusal is not None and at.refusal[0] in NEEDS_A_HUMAN:
+        return true(PoolCondition.STALLED, *at.refusal)
+    return drop(PoolCondition.STALLED)
+
+
+def _ready(at: Situation, stalled: ConditionUpdate) -> ConditionUpdate:
+    """The sum: as many nodes as wanted, all of the current template, and nothing that needs a human."""
+    message = f"{at.counts.ready} of {at.wanted} nodes are ready"
+    if at.deleting:
+        return false(PoolCondition.READY, Reason.POOL_DELETED, "the pool is being deleted")
+    if stalled.status is Status.TRUE:
+        return false(PoolCondition.READY, stalled.reason, f"{message}; {stalled.message}")
+    if at.outdated:
+        return false(PoolCondition.READY, Reason.TEMPLATE_CHANGED, f"{message}, {at.outdated} of an older template")
+    if at.counts.ready >= at.wanted:
+        return true(PoolCondition.READY, Reason.AS_DESIRED, message)
+    if at.refusal is not None:
+        return false(PoolCondition.READY, at.refusal[0], f"{message}; {at.refusal[1]}")
+    return false(PoolCondition.READY, Reason.TOO_FEW_NODES, message)

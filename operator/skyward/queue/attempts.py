@@ -1,0 +1,168 @@
+"""What agents do with attempts: lease, start, report, come back, get lost.
+
+Every end of an attempt is a compare-and-set on (item, attempt, secret, still leased) in the database, so of a report,
+a rescue and a cancellation exactly one wins, whatever memory thought.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import structlog
+
+from skyward.contracts import Clock, EndRow, Holder, Ids, LeaseRow, Store, Transaction
+from skyward.queue import outcomes
+from skyward.queue.board import Board
+from skyward.queue.commits import Commits
+from skyward.queue.live import Held, LiveTask
+from skyward.queue.notices import Notices
+from skyward_agent.wire.messages import CHILD_DIED, NODE_LOST, SUCCEEDED, AttemptId, Lease, Report, Result
+
+log = structlog.get_logger()
+
+_LOST_NODES = 10_000
+_ROUNDS = 20
+"""An item that another write queues again while its node is released is met in the next round."""
+
+
+class Attempts:
+    """See `contracts.TaskQueue` for what each verb promises."""
+
+    def __init__(
+        self, store: Store, board: Board, commits: Commits, notices: Notices, *, clock: Clock, ids: Ids
+    ) -> None:
+        self._store = store
+        self._board = board
+        self._commits = commits
+        self._notices = notices
+        self._clock = clock
+        self._ids = ids
+        self._lost: dict[str, str] = {}
+
+    def lost_message(self, node_uid: str) -> str | None:
+        """Why this node was released as lost, if it was and did not come back."""
+        return self._lost.get(node_uid)
+
+    async def lease(self, holder: Holder, capacity: int) -> tuple[Lease, ...]:
+        taken = self._board.take(holder, capacity)
+        if not taken:
+            return ()
+        held = [self._board.hold(task, item, self._ids.token(), holder) for task, item in taken]
+        rows = [LeaseRow(h.task.row.seq, h.item, h.attempt, h.secret, h.node_uid, h.node) for h in held]
+        absent = [h for h in held if h.item not in h.task.arguments]
+        at = self._clock.now()
+
+        def work(tx: Transaction) -> tuple[tuple[bool, ...], tuple[bytes, ...]]:
+            wanted = [(h.task.row.seq, 0 if h.task.row.ranks else h.item) for h in absent]
+            return tx.tasks.lease(rows, at), tx.tasks.arguments(wanted)
+
+        def apply(leased: tuple[tuple[bool, ...], tuple[bytes, ...]]) -> tuple[Lease, ...]:
+            is_leased, read = leased
+            arguments = dict(zip(absent, read, strict=True))
+            return tuple(self._leased(one, arguments, at) for one, ours in zip(held, is_leased, strict=True) if ours)
+
+        def undo() -> None:
+            for one in held:
+                self._board.put_back(one)
+
+        return await self._commits.run(work, apply, undo)
+
+    def _leased(self, held: Held, arguments: dict[Held, bytes], at: float) -> Lease:
+        task, row = held.task, held.task.row
+        if task.started_at is None:
+            task.started_at = at
+        data = arguments[held] if held in arguments else task.arguments[held.item]
+        self._board.settle(held)
+        return Lease(
+            held.id,
+            row.function,
+            data,
+            row.timeout_s,
+            row.env,
+            rank=held.item if row.ranks else -1,
+            world=task.world,
+            stream=row.stream,
+        )
+
+    async def started(self, holder: Holder, attempts: Sequence[AttemptId]) -> None:
+        held = [one for attempt in attempts if (one := self._board.find(attempt, holder.node_uid)) is not None]
+        for one in held:
+            one.started = True
+        rows = [(one.task.row.seq, one.item, one.attempt, one.secret) for one in held]
+        if rows:
+            await self._store.run(lambda tx: tx.tasks.start(rows))
+
+    async def report(self, holder: Holder, reports: Sequence[Report]) -> tuple[AttemptId, ...]:
+        at = self._clock.now()
+        ends: dict[Held, EndRow] = {}
+        for report in reports:
+            held = self._board.find(report.id, holder.node_uid)
+            if held is not None and held.secret == report.id.secret:
+                ends.setdefault(held, outcomes.reported(held, report, at))
+        await self._end([(held.task, held, row) for held, row in ends.items()])
+        return tuple(report.id for report in reports)
+
+    async def resume(self, holder: Holder, running: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
+        self._lost.pop(holder.node_uid, None)
+        at = self._clock.now()
+        kept = set(running)
+        message = f"the agent on {holder.node} no longer has it: it was restarted"
+        gone = [held for held in self._board.held_by(holder.node_uid) if held.id not in kept]
+        await self._end([(held.task, held, outcomes.lost(held, CHILD_DIED, message, at)) for held in gone])
+        ours = {held.id for held in self._board.held_by(holder.node_uid)}
+        return tuple(attempt for attempt in running if attempt not in ours)
+
+    async def release(self, node_uid: str, outcome: str, message: str) -> None:
+        if outcome != NODE_LOST:
+            await self._end(self._lost_ends(node_uid, outcome, message))
+            return
+        if len(self._lost) >= _LOST_NODES:
+            self._lost.clear()
+        self._lost[node_uid] = message
+        for _ in range(_ROUNDS):
+            ends = self._lost_ends(node_uid, outcome, message)
+            if not ends:
+                return
+            await self._end(ends)
+        log.error("attempts of a lost node do not end", node=node_uid, attempts=len(ends))
+
+    def _lost_ends(self, node_uid: str, outcome: str, message: str) -> list[tuple[LiveTask, Held | None, EndRow]]:
+        at = self._clock.now()
+        ends: list[tuple[LiveTask, Held | None, EndRow]] = [
+            (held.task, held, outcomes.lost(held, outcome, message, at)) for held in self._board.held_by(node_uid)
+        ]
+        if outcome == NODE_LOST:
+            for task, item in self._board.pinned_to(node_uid):
+                ends.append((task, None, outcomes.unreachable(task, item, outcome, message, at)))
+        return ends
+
+    async def _end(self, ends: Sequence[tuple[LiveTask, Held | None, EndRow]]) -> None:
+        """End attempts, those that are still what memory thinks they are; the others were ended by somebody else."""
+        if not ends:
+            return
+        rows = [row for _, _, row in ends]
+
+        def apply(ended: tuple[bool, ...]) -> None:
+            results: list[Result] = []
+            again: dict[LiveTask, list[int]] = {}
+            for (task, held, row), was_open in zip(ends, ended, strict=True):
+                if not was_open:
+                    continue
+                if row.note is not None:
+                    task.failures.append(row.note)
+                if row.outcome:
+                    results.append(self._ended(task, row))
+                elif held is not None:
+                    self._board.requeue(held, row.counted)
+                    again.setdefault(task, []).append(row.item)
+            for task, items in again.items():
+                self._notices.work_available(task, items)
+            self._notices.items_finished(results)
+
+        await self._commits.run(lambda tx: tx.tasks.end(rows), apply)
+
+    def _ended(self, task: LiveTask, row: EndRow) -> Result:
+        self._board.finish(task, row.item, succeeded=row.outcome == SUCCEEDED)
+        if task.is_finished:
+            self._board.retire(task)
+        return Result(task.row.uid, row.item, row.outcome, row.attempt, row.node, row.value, row.failure)

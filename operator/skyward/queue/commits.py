@@ -1,0 +1,43 @@
+"""Commit first, then memory: in that order, whatever happens to the caller."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from skyward.contracts import Store, Transaction
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+class Commits:
+    """Runs works and applies what they committed to memory, in the order in which `run` was called.
+
+    A caller that is cancelled (its connection broke) cancels neither: the rows change in any case, so memory must too.
+    """
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self._running: set[asyncio.Task[Any]] = set()
+
+    async def run(
+        self, work: Callable[[Transaction], T], apply: Callable[[T], R], undo: Callable[[], None] | None = None
+    ) -> R:
+        """`undo` is called instead of `apply` when nothing was committed."""
+        task = asyncio.get_running_loop().create_task(self._run(work, apply, undo))
+        self._running.add(task)
+        task.add_done_callback(self._running.discard)
+        return await asyncio.shield(task)
+
+    async def _run(
+        self, work: Callable[[Transaction], T], apply: Callable[[T], R], undo: Callable[[], None] | None
+    ) -> R:
+        try:
+            result = await self._store.run(work)
+        except Exception:
+            if undo is not None:
+                undo()
+            raise
+        return apply(result)

@@ -1,0 +1,283 @@
+"""The one task queue: submit, lease, report, cancel, each one transaction, fenced by attempt.
+
+Rows are the truth; memory only proposes: who is next, who holds what. Nothing here looks into a payload.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+
+import structlog
+
+from skyward.api import Task
+from skyward.contracts import (
+    Accepted,
+    Clock,
+    Holder,
+    Ids,
+    PoolDirectory,
+    QueueListener,
+    Store,
+    Submission,
+    TaskRow,
+    Transaction,
+)
+from skyward.errors import Conflict, Invalid, NotFound, TaskError
+from skyward.queue import submission, views
+from skyward.queue.attempts import Attempts
+from skyward.queue.board import Board
+from skyward.queue.commits import Commits
+from skyward.queue.functions import FUNCTION_TTL_S, Functions
+from skyward.queue.live import LiveTask
+from skyward.queue.notices import Notices
+from skyward_agent.wire.messages import CANCELLED, NODE_LOST, AttemptId, Lease, Report, Result
+
+log = structlog.get_logger()
+
+TTL_S = 3_600.0
+"""How long a finished task and its results are kept."""
+KEPT_FINISHED = 100_000
+"""The most finished tasks that are kept: beyond it the oldest go first."""
+_LARGE_BYTES = 1024 * 1024
+"""Hashed in a thread from this size on."""
+
+
+class DurableQueue:
+    """Implements `contracts.TaskQueue`. Used on one event loop; `recover` comes first."""
+
+    def __init__(self, store: Store, *, clock: Clock, ids: Ids, pools: PoolDirectory) -> None:
+        self._store = store
+        self._clock = clock
+        self._ids = ids
+        self._pools = pools
+        self._board = Board()
+        self._commits = Commits(store)
+        self._notices = Notices()
+        self._functions = Functions(store, clock)
+        self._attempts = Attempts(store, self._board, self._commits, self._notices, clock=clock, ids=ids)
+
+    def listen(self, listener: QueueListener) -> None:
+        self._notices.add(listener)
+
+    async def recover(self) -> None:
+        tasks, items = await self._store.read(lambda tx: tx.tasks.unfinished())
+        by_task = {seq: tuple(rows) for seq, rows in groupby(items, key=lambda row: row.seq)}
+        for row in tasks:
+            self._board.restore(row, by_task.get(row.seq, ()))
+        if tasks:
+            log.info("tasks recovered", tasks=len(tasks), items=len(items))
+
+    # --- what clients do ---------------------------------------------------------------------------------------
+
+    async def put_function(self, digest: str, data: bytes) -> None:
+        await self._functions.put(digest, data)
+
+    async def function(self, digest: str) -> bytes | None:
+        return await self._functions.get(digest)
+
+    async def submit(self, submitted: Submission) -> Accepted:
+        submission.check(submitted)
+        fingerprint = await _fingerprint(submitted)
+        try:
+            pool = submission.check_pool(submitted, self._pools(submitted.pool))
+        except TaskError:
+            repeated = await self._store.read(lambda tx: tx.tasks.by_key(submitted.submitter, submitted.key))
+            if repeated is None:
+                raise
+            submission.check_same(repeated, fingerprint)
+            return _accepted(repeated)
+        row = submission.to_row(
+            submitted,
+            pool,
+            uid=self._ids.uid(),
+            name=self._new_name(submitted),
+            fingerprint=fingerprint,
+            now=self._clock.now(),
+        )
+        accepted = await self._commits.run(
+            lambda tx: self._insert(tx, submitted, row), lambda added: self._inserted(submitted, *added)
+        )
+        await self._catch_up(submitted.pool, row)
+        return accepted
+
+    def _insert(self, tx: Transaction, submitted: Submission, row: TaskRow) -> tuple[TaskRow, bool]:
+        stored = tx.tasks.by_key(row.submitter, row.key)
+        if stored is not None:
+            submission.check_same(stored, row.fingerprint)
+            return stored, False
+        if not tx.tasks.has_function(row.function):
+            raise Invalid(f"function {row.function[:16]} is not known here: send it before the call")
+        while tx.tasks.by_name(row.namespace, row.name) is not None:
+            row = replace(row, name=self._new_name(submitted))
+        return tx.tasks.add(row, submitted.items), True
+
+    def _inserted(self, submitted: Submission, row: TaskRow, is_new: bool) -> Accepted:
+        if is_new and row.items:
+            task = self._board.add(row, submitted.items)
+            self._notices.work_available(task, range(row.items))
+        elif is_new:
+            self._board.add(row)
+        return _accepted(row)
+
+    async def _catch_up(self, pool: str, row: TaskRow) -> None:
+        """The pool or a rank may have gone between the check and the commit: nobody else would end these items."""
+        if self._pools(pool) is None:
+            await self.drop_pool(pool)
+        for rank in row.ranks:
+            message = self._attempts.lost_message(rank.node_uid)
+            if message is not None:
+                await self.release(rank.node_uid, NODE_LOST, message)
+
+    def _new_name(self, submitted: Submission) -> str:
+        return f"{submission.base_name(submitted.name)}-{self._ids.suffix()}"
+
+    async def extend(self, task: str, start: int, items: Sequence[bytes], *, last: bool) -> int:
+        submission.check_sizes(items)
+        at = self._clock.now()
+
+        def work(tx: Transaction) -> tuple[int, tuple[bytes, ...] | None]:
+            row = _existing(tx.tasks.by_uid(task), task)
+            if start > row.items:
+                raise Conflict(f"task {row.name} has {row.items} items: items {row.items} to {start - 1} are missing")
+            new = tuple(items[row.items - start :])
+            if not row.open and new:
+                raise Conflict(f"task {row.name} takes no more items: it was closed or cancelled")
+            if not row.open or not (new or last):
+                return row.items, None
+            tx.tasks.extend(row.seq, row.items, new, open=not last, at=at)
+            return row.items + len(new), new
+
+        def apply(extended: tuple[int, tuple[bytes, ...] | None]) -> int:
+            count, new = extended
+            live = self._board.task(task)
+            if live is not None and new is not None:
+                first = live.items
+                self._board.extend(live, new, open=not last)
+                if live.is_finished:
+                    self._board.retire(live)
+                if new:
+                    self._notices.work_available(live, range(first, live.items))
+            return count
+
+        return await self._commits.run(work, apply)
+
+    async def cancel(self, task: str) -> None:
+        await self._cancel((task,), "the task was cancelled")
+
+    async def drop_pool(self, pool: str) -> None:
+        while uids := tuple(task.row.uid for task in self._board.tasks() if task.row.pool == pool):
+            await self._cancel(uids, "its pool was deleted")
+
+    async def _cancel(self, uids: Sequence[str], reason: str) -> None:
+        """Ends everything that is unfinished, running attempts included: from this commit on none of their reports counts."""
+        at = self._clock.now()
+
+        def work(tx: Transaction) -> list[tuple[int, ...]]:
+            rows = [_existing(tx.tasks.by_uid(uid), uid) for uid in uids]
+            return [tx.tasks.cancel(row.seq, at) if row.finished_at is None else () for row in rows]
+
+        def apply(cancelled: list[tuple[int, ...]]) -> None:
+            for uid, items in zip(uids, cancelled, strict=True):
+                live = self._board.task(uid)
+                if live is not None:
+                    self._cancelled(live, items, reason)
+
+        await self._commits.run(work, apply)
+
+    def _cancelled(self, task: LiveTask, items: Sequence[int], reason: str) -> None:
+        held = dict(task.held)
+        results = [
+            Result(
+                task.row.uid,
+                item,
+                CANCELLED,
+                attempt=task.tries.get(item, (0, 0))[0],
+                node=held[item].node if item in held else "",
+            )
+            for item in items
+        ]
+        self._board.retire(task)
+        self._notices.abandon(tuple(held.values()), reason)
+        self._notices.items_finished(results)
+
+    # --- what agents do ----------------------------------------------------------------------------------------
+
+    async def lease(self, holder: Holder, capacity: int) -> tuple[Lease, ...]:
+        return await self._attempts.lease(holder, capacity)
+
+    async def started(self, holder: Holder, attempts: Sequence[AttemptId]) -> None:
+        await self._attempts.started(holder, attempts)
+
+    async def report(self, holder: Holder, reports: Sequence[Report]) -> tuple[AttemptId, ...]:
+        return await self._attempts.report(holder, reports)
+
+    async def resume(self, holder: Holder, running: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
+        return await self._attempts.resume(holder, running)
+
+    async def release(self, node_uid: str, outcome: str, message: str) -> None:
+        await self._attempts.release(node_uid, outcome, message)
+
+    # --- what is asked -----------------------------------------------------------------------------------------
+
+    async def accepted(self, task: str) -> Accepted:
+        return _accepted(_existing(await self._store.read(lambda tx: tx.tasks.by_uid(task)), task))
+
+    async def results(self, task: str, skip: Sequence[int] = (), limit: int = 500) -> tuple[Result, ...]:
+        known = frozenset(skip)
+
+        def work(tx: Transaction) -> tuple[Result, ...]:
+            return tx.tasks.results(_existing(tx.tasks.by_uid(task), task).seq, known, limit)
+
+        return await self._store.read(work)
+
+    async def tasks(self, namespace: str | None = None) -> tuple[Task, ...]:
+        rows = await self._store.read(lambda tx: tx.tasks.all(namespace))
+        return tuple(self._view(row) for row in rows)
+
+    async def task(self, namespace: str, name: str) -> Task | None:
+        row = await self._store.read(lambda tx: tx.tasks.by_name(namespace, name))
+        return None if row is None else self._view(row)
+
+    def _view(self, row: TaskRow) -> Task:
+        return views.to_task(row, self._board.task(row.uid) if row.finished_at is None else None)
+
+    def counts(self, pool: str) -> tuple[int, int]:
+        return self._board.counts(pool)
+
+    def held(self, node_uid: str) -> int:
+        return self._board.count_held(node_uid)
+
+    def holders(self) -> frozenset[str]:
+        return frozenset(self._board.awaited_nodes())
+
+    async def collect(self, now: float) -> int:
+        removed = 0
+        while seqs := await self._store.read(lambda tx: tx.tasks.expired(now - TTL_S, KEPT_FINISHED, 500)):
+            await self._store.run(partial(_remove, seqs))
+            removed += len(seqs)
+        await self._store.run(lambda tx: tx.tasks.drop_functions(now - FUNCTION_TTL_S))
+        return removed
+
+
+def _remove(seqs: Sequence[int], tx: Transaction) -> None:
+    tx.tasks.remove(seqs)
+
+
+def _existing(row: TaskRow | None, uid: str) -> TaskRow:
+    if row is None:
+        raise NotFound(f"there is no task {uid}: it never was, or its time after finishing is over")
+    return row
+
+
+def _accepted(row: TaskRow) -> Accepted:
+    return Accepted(row.uid, row.name, row.items, row.open, row.stream)
+
+
+async def _fingerprint(submitted: Submission) -> str:
+    if sum(map(len, submitted.items)) < _LARGE_BYTES:
+        return submission.fingerprint(submitted)
+    return await asyncio.to_thread(submission.fingerprint, submitted)

@@ -1,0 +1,101 @@
+"""From the wire's outcome of one work item to a value, or to the exception that the caller gets."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+from skyward.errors import (
+    ChildDied,
+    FunctionNotLoadable,
+    NodeLost,
+    OutOfMemory,
+    PayloadTooLarge,
+    RemoteError,
+    ResultNotPicklable,
+    TaskCancelled,
+    TaskError,
+    TaskTimedOut,
+)
+from skyward_agent.wire import messages
+from skyward_agent.wire.messages import Failure, Result
+
+_ERRORS: dict[str, type[TaskError]] = {
+    messages.CANCELLED: TaskCancelled,
+    messages.TIMED_OUT: TaskTimedOut,
+    messages.NODE_LOST: NodeLost,
+    messages.CHILD_DIED: ChildDied,
+    messages.OUT_OF_MEMORY: OutOfMemory,
+    messages.NOT_UNPICKLABLE: FunctionNotLoadable,
+    messages.RESULT_NOT_PICKLABLE: ResultNotPicklable,
+    PayloadTooLarge.__name__: PayloadTooLarge,
+}
+
+
+class RemoteTraceback(Exception):
+    """The traceback on the node, as text: the cause of the exception that is raised here."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text.rstrip()}\n"""'
+
+
+def decode(result: Result, name: str) -> tuple[Any, BaseException | None]:
+    """(value, None), or (None, what to raise). `name` is the function's. This unpickles: never call it in the operator."""
+    if result.outcome == messages.SUCCEEDED:
+        return _load_value(result, name)
+    failure = result.failure or Failure(type=result.outcome, message="")
+    if result.outcome == messages.FAILED and _last_word(failure.type) != PayloadTooLarge.__name__:
+        error = _load_exception(failure) or RemoteError(
+            f"{failure.type}: {failure.message} (in {_where(result, name)})"
+        )
+    else:
+        error = _typed(result, failure, name)
+    if failure.traceback:
+        error.__cause__ = RemoteTraceback(failure.traceback)
+    return None, error
+
+
+def _load_value(result: Result, name: str) -> tuple[Any, BaseException | None]:
+    try:
+        return pickle.loads(result.value), None  # noqa: S301  the user's own function made it, on the user's own node
+    except Exception as error:  # loading runs the user's code, which may raise anything
+        module = f"; install {error.name!r} here too" if isinstance(error, ModuleNotFoundError) else ""
+        problem = ResultNotPicklable(
+            f"the result of {name} cannot be loaded here: {type(error).__name__}: {error}{module}"
+        )
+        problem.__cause__ = error
+        return None, problem
+
+
+def _load_exception(failure: Failure) -> BaseException | None:
+    if not failure.exception:
+        return None
+    try:
+        loaded = pickle.loads(failure.exception)  # noqa: S301  as above
+    except Exception:  # its class may be missing here, or not be made for pickling: its text is sent as well
+        return None
+    return loaded if isinstance(loaded, BaseException) else None
+
+
+def _typed(result: Result, failure: Failure, name: str) -> TaskError:
+    dead = result.outcome == messages.DEAD_LETTER
+    named = _last_word(failure.type) if dead or result.outcome == messages.FAILED else result.outcome
+    kind = _ERRORS.get(named, TaskError)
+    said = failure.message or result.outcome
+    tries = f"; given up after {result.attempt} attempts" if dead else ""
+    evidence = ", ".join(f"{key}: {value}" for key, value in sorted(failure.evidence.items()))
+    return kind(f"{_where(result, name)}: {said}{tries}" + (f" ({evidence})" if evidence else ""))
+
+
+def _where(result: Result, name: str) -> str:
+    if not result.node:
+        return name
+    return f"{name} on node {result.node}, attempt {result.attempt}"
+
+
+def _last_word(type_name: str) -> str:
+    return type_name.rpartition(".")[2]

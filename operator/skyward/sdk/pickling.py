@@ -1,0 +1,155 @@
+"""From a function and its arguments to bytes, with every reason why that cannot be said before anything is sent.
+
+What lives in `__main__` travels by value, and so do the modules beside it: a node has the packages of its image, but
+not the files next to the user's script. Everything else travels by name and must be installed on the node.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import inspect
+import pickle
+import sys
+import threading
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+import cloudpickle
+
+from skyward.errors import NotPicklable, PayloadTooLarge
+
+PROTOCOL = 5
+LIMIT_BYTES = 64 * 1024 * 1024
+"""The largest function, or arguments of one call, that may be sent."""
+_SIMPLE = frozenset({int, float, str, bytes, bool, type(None), complex})
+_INSTALLED = frozenset({"site-packages", "dist-packages"})
+_OURS = frozenset({"skyward", "skyward_agent", "__main__"})
+
+_lock = threading.Lock()
+"""cloudpickle's list of modules to send by value belongs to the process; only one call at a time may extend it."""
+_local_modules: tuple[int, tuple[ModuleType, ...]] = (-1, ())
+"""The modules beside `__main__`, and how many modules were loaded when they were looked for."""
+
+
+def pickle_function(function: Callable[..., Any]) -> tuple[str, bytes]:
+    """(sha256 digest, bytes). Raises NotPicklable. Pickled anew each time: what the function refers to may have changed."""
+    if not callable(function):
+        raise NotPicklable(f"{function!r:.80} is not a function")
+    data = _dumps(function, lambda: f"the function {name_of(function)}")
+    return hashlib.sha256(data).hexdigest(), data
+
+
+def pickle_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
+    """One work item: `(args, kwargs)`. Raises NotPicklable with the argument named."""
+    if all(type(value) in _SIMPLE for value in (*args, *kwargs.values())):
+        data = pickle.dumps((args, dict(kwargs)), protocol=PROTOCOL)
+        return _within_limit(data, lambda: f"the arguments of {name_of(function)}")
+    try:
+        return _dumps((args, dict(kwargs)), lambda: f"the arguments of {name_of(function)}")
+    except NotPicklable:
+        for label, value in _labelled(function, args, kwargs):
+            _dumps(value, lambda label=label: f"argument {label} of {name_of(function)}")  # type: ignore[misc]
+        raise
+
+
+def name_of(function: Callable[..., Any]) -> str:
+    """As people call it; a partial goes by what it wraps, an object by its class."""
+    inner = getattr(function, "func", function)
+    name = getattr(inner, "__qualname__", None) or type(inner).__qualname__
+    return str(name).replace("<locals>.", "")
+
+
+def _dumps(value: Any, what: Callable[[], str]) -> bytes:
+    with _lock, _local_modules_by_value():
+        try:
+            data: bytes = cloudpickle.dumps(value, protocol=PROTOCOL)
+        except Exception as error:  # a `__reduce__` of the user's may raise anything
+            raise NotPicklable(f"{what()} cannot be sent: {_one_line(error)}") from error
+    return _within_limit(data, what)
+
+
+def _within_limit(data: bytes, what: Callable[[], str]) -> bytes:
+    if len(data) > LIMIT_BYTES:
+        raise PayloadTooLarge(
+            f"{what()}: {len(data) / 2**20:.0f} MiB is over the limit of {LIMIT_BYTES // 2**20} MiB; "
+            "let the function read it from a file or a bucket instead"
+        )
+    return data
+
+
+def _one_line(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    return f"{type(error).__name__}: {text}"[:300]
+
+
+def _labelled(
+    function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]
+) -> Iterator[tuple[str, Any]]:
+    """Each argument with the name that the function gives it."""
+    try:
+        parameters = [
+            parameter.name
+            for parameter in inspect.signature(function).parameters.values()
+            if parameter.kind in (parameter.POSITIONAL_ONLY, parameter.POSITIONAL_OR_KEYWORD)
+        ]
+    except (TypeError, ValueError):
+        parameters = []
+    for index, value in enumerate(args):
+        yield (f"'{parameters[index]}'" if index < len(parameters) else f"number {index + 1}"), value
+    for name, value in kwargs.items():
+        yield f"'{name}'", value
+
+
+# --- modules beside __main__ -----------------------------------------------------------------------------------------
+
+
+@contextlib.contextmanager
+def _local_modules_by_value() -> Iterator[None]:
+    """While this holds, cloudpickle sends the user's own modules by value. Leaves the user's own registrations alone."""
+    already = cloudpickle.list_registry_pickle_by_value()
+    modules = [module for module in _find_local_modules() if module.__name__ not in already]
+    for module in modules:
+        cloudpickle.register_pickle_by_value(module)
+    try:
+        yield
+    finally:
+        for module in modules:
+            cloudpickle.unregister_pickle_by_value(module)
+
+
+def _find_local_modules() -> tuple[ModuleType, ...]:
+    global _local_modules
+    if _local_modules[0] != len(sys.modules):
+        root = _main_root()
+        found = tuple(module for name, module in tuple(sys.modules.items()) if root and _is_local(name, module, root))
+        _local_modules = (len(sys.modules), found)
+    return _local_modules[1]
+
+
+def _main_root() -> Path | None:
+    """The directory of the program: beside its script, above its package, or where the interactive session is."""
+    main = sys.modules.get("__main__")
+    file = getattr(main, "__file__", None)
+    if file is None:
+        return Path.cwd()
+    root = Path(file).resolve().parent
+    package = getattr(getattr(main, "__spec__", None), "parent", None) or ""
+    for _ in package.split(".") if package else ():
+        root = root.parent
+    return None if _INSTALLED & set(root.parts) else root
+
+
+def _is_local(name: str, module: ModuleType, root: Path) -> bool:
+    file = getattr(module, "__file__", None)
+    if not isinstance(module, ModuleType) or not isinstance(file, str) or not file.endswith(".py"):
+        return False
+    if name.split(".")[0] in _OURS or module.__name__ != name:
+        return False
+    path = Path(file).resolve()
+    if _INSTALLED & set(path.parts) or not path.is_relative_to(root):
+        return False
+    # An interpreter may itself live below the program's directory.
+    return not any(path.is_relative_to(Path(base).resolve() / "lib") for base in (sys.prefix, sys.base_prefix))

@@ -1,0 +1,1 @@
+"""skyctl: kubectl's verbs, flags and exit codes for pools, nodes and tasks."""

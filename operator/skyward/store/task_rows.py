@@ -1,0 +1,252 @@
+"""Tasks, items and functions as rows: set-based statements on the DBAPI connection, for these are the hot ones."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import defaultdict
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
+
+from skyward.api import TaskFailure
+from skyward.contracts import KEPT_FAILURES, EndRow, ItemRow, LeaseRow, TaskRow
+from skyward.store import batches, task_codec
+from skyward_agent.wire.messages import CANCELLED, SUCCEEDED, Result
+
+_QUEUED, _LEASED, _ENDED = 0, 1, 2
+"""Values of an item's `state`; the statements write them as numbers."""
+
+_LEASE = (
+    "UPDATE items SET state = 1, started = 0, attempt = new.column3, secret = new.column4, "
+    "node_uid = new.column5, node = new.column6 FROM (%s) AS new "
+    "WHERE items.task = new.column1 AND items.item = new.column2 AND items.state = 0"
+)
+_START = (
+    "UPDATE items SET started = 1 FROM (%s) AS new WHERE items.task = new.column1 AND items.item = new.column2 "
+    "AND items.state = 1 AND items.attempt = new.column3 AND items.secret = new.column4"
+)
+_END = (
+    "UPDATE items SET state = new.column6, counted = new.column7, outcome = new.column8, ended_at = new.column9, "
+    "node = new.column10, value = new.column11, failure = new.column12, exception = new.column13, "
+    "started = 0, secret = NULL, node_uid = NULL FROM (%s) AS new "
+    "WHERE items.task = new.column1 AND items.item = new.column2 AND items.state = new.column3 "
+    "AND items.attempt = new.column4 AND items.secret IS new.column5"
+)
+
+
+class SqlTaskRows:
+    """Implements `contracts.TaskRows` inside one transaction."""
+
+    def __init__(self, raw: sqlite3.Connection, check_writable: Callable[[], None]) -> None:
+        self._raw = raw
+        self._check_writable = check_writable
+
+    # --- tasks -------------------------------------------------------------------------------------------------
+
+    def add(self, task: TaskRow, arguments: Sequence[bytes]) -> TaskRow:
+        self._check_writable()
+        seq = self._raw.execute(task_codec.INSERT, task_codec.to_row(task)).lastrowid
+        assert seq is not None
+        self._add_items(seq, 0, task.items)
+        batches.insert(self._raw, "INSERT INTO arguments", [(seq, index, data) for index, data in enumerate(arguments)])
+        return replace(task, seq=seq)
+
+    def extend(self, seq: int, start: int, arguments: Sequence[bytes], *, open: bool, at: float) -> None:
+        self._check_writable()
+        self._add_items(seq, start, start + len(arguments))
+        rows = [(seq, index, data) for index, data in enumerate(arguments, start)]
+        batches.insert(self._raw, "INSERT INTO arguments", rows)
+        self._raw.execute("UPDATE tasks SET items = items + ?, open = ? WHERE seq = ?", (len(arguments), open, seq))
+        self._finish(seq, at)
+
+    def by_uid(self, uid: str) -> TaskRow | None:
+        return self._task("uid = ?", uid)
+
+    def by_name(self, namespace: str, name: str) -> TaskRow | None:
+        return self._task("namespace = ? AND name = ?", namespace, name)
+
+    def by_key(self, submitter: str, key: str) -> TaskRow | None:
+        return self._task("submitter = ? AND key = ?", submitter, key)
+
+    def all(self, namespace: str | None = None) -> tuple[TaskRow, ...]:
+        return self._tasks("? IS NULL OR namespace = ?", namespace, namespace)
+
+    def unfinished(self) -> tuple[tuple[TaskRow, ...], tuple[ItemRow, ...]]:
+        items = self._raw.execute(
+            "SELECT task, item, attempt, counted, state, secret, node_uid, node, started FROM items "
+            "WHERE task IN (SELECT seq FROM tasks WHERE finished_at IS NULL) AND state != 2 ORDER BY task, item"
+        )
+        rows = tuple(
+            ItemRow(
+                task, item, attempt, counted, state == _LEASED, secret or "", node_uid or "", node or "", bool(started)
+            )
+            for task, item, attempt, counted, state, secret, node_uid, node, started in items
+        )
+        return self._tasks("finished_at IS NULL"), rows
+
+    # --- attempts ----------------------------------------------------------------------------------------------
+
+    def lease(self, rows: Sequence[LeaseRow], at: float) -> tuple[bool, ...]:
+        self._check_writable()
+        values = [(row.seq, row.item, row.attempt, row.secret, row.node_uid, row.node) for row in rows]
+        leased = batches.update(self._raw, _LEASE, values)
+        for seq in sorted({row.seq for row, was_queued in zip(rows, leased, strict=True) if was_queued}):
+            self._raw.execute("UPDATE tasks SET started_at = ? WHERE seq = ? AND started_at IS NULL", (at, seq))
+        return leased
+
+    def arguments(self, items: Sequence[tuple[int, int]]) -> tuple[bytes, ...]:
+        select = "SELECT data FROM arguments WHERE task = ? AND item = ?"
+        return tuple(self._raw.execute(select, item).fetchone()[0] for item in items)
+
+    def start(self, attempts: Sequence[tuple[int, int, int, str]]) -> None:
+        self._check_writable()
+        for part in batches.chunks(attempts):
+            parameters = tuple(value for attempt in part for value in attempt)
+            self._raw.execute(_START % batches.values(len(part), 4), parameters)
+
+    def end(self, rows: Sequence[EndRow]) -> tuple[bool, ...]:
+        self._check_writable()
+        ended = batches.update(self._raw, _END, [_end_values(row) for row in rows])
+        tallies: dict[int, _Tally] = defaultdict(_Tally)
+        for row, was_open in zip(rows, ended, strict=True):
+            if was_open:
+                tallies[row.seq].count(row)
+        for seq in sorted(tallies):
+            self._tally(seq, tallies[seq])
+        return ended
+
+    def cancel(self, seq: int, at: float) -> tuple[int, ...]:
+        self._check_writable()
+        rows = self._raw.execute("SELECT item FROM items WHERE task = ? AND state != 2 ORDER BY item", (seq,))
+        items = tuple(item for (item,) in rows)
+        self._raw.execute(
+            "UPDATE items SET state = 2, outcome = ?, ended_at = ?, secret = NULL, node_uid = NULL "
+            "WHERE task = ? AND state != 2",
+            (CANCELLED, at, seq),
+        )
+        self._raw.execute(
+            "UPDATE tasks SET cancelled = 1, open = 0, failed = failed + ? WHERE seq = ? AND finished_at IS NULL",
+            (len(items), seq),
+        )
+        self._finish(seq, at)
+        return items
+
+    def results(self, seq: int, skip: frozenset[int], limit: int) -> tuple[Result, ...]:
+        rows = self._raw.execute("SELECT item FROM items WHERE task = ? AND state = 2 ORDER BY item", (seq,))
+        wanted = [item for (item,) in rows if item not in skip][:limit]
+        (uid,) = self._raw.execute("SELECT uid FROM tasks WHERE seq = ?", (seq,)).fetchone()
+        select = "SELECT item, outcome, attempt, node, value, failure, exception FROM items WHERE task = ? AND item = ?"
+        return tuple(task_codec.to_result(uid, self._raw.execute(select, (seq, item)).fetchone()) for item in wanted)
+
+    # --- retention ---------------------------------------------------------------------------------------------
+
+    def expired(self, before: float, keep: int, limit: int) -> tuple[int, ...]:
+        rows = self._raw.execute(
+            "SELECT seq FROM tasks WHERE finished_at < max(?, coalesce((SELECT finished_at FROM tasks "
+            "WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1 OFFSET ?), 0)) ORDER BY finished_at LIMIT ?",
+            (before, keep - 1, limit),
+        )
+        return tuple(seq for (seq,) in rows)
+
+    def remove(self, seqs: Sequence[int]) -> None:
+        self._check_writable()
+        for seq in seqs:
+            self._raw.execute("DELETE FROM arguments WHERE task = ?", (seq,))
+            self._raw.execute("DELETE FROM items WHERE task = ?", (seq,))
+            self._raw.execute("DELETE FROM tasks WHERE seq = ?", (seq,))
+
+    # --- functions ---------------------------------------------------------------------------------------------
+
+    def put_function(self, digest: str, data: bytes, at: float) -> None:
+        self._check_writable()
+        self._raw.execute(
+            "INSERT INTO functions VALUES (?, ?, ?) ON CONFLICT (digest) DO UPDATE SET put_at = excluded.put_at",
+            (digest, data, at),
+        )
+
+    def function(self, digest: str) -> bytes | None:
+        row = self._raw.execute("SELECT data FROM functions WHERE digest = ?", (digest,)).fetchone()
+        return None if row is None else bytes(row[0])
+
+    def has_function(self, digest: str) -> bool:
+        return self._raw.execute("SELECT 1 FROM functions WHERE digest = ?", (digest,)).fetchone() is not None
+
+    def drop_functions(self, before: float) -> int:
+        self._check_writable()
+        return self._raw.execute(
+            "DELETE FROM functions WHERE put_at < ? AND digest NOT IN (SELECT function FROM tasks)", (before,)
+        ).rowcount
+
+    # --- inside ------------------------------------------------------------------------------------------------
+
+    def _add_items(self, seq: int, start: int, end: int) -> None:
+        if end > start:
+            self._raw.execute(
+                "INSERT INTO items (task, item, state, attempt, counted, started) WITH RECURSIVE n (i) AS "
+                "(SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?) SELECT ?, i, 0, 0, 0, 0 FROM n",
+                (start, end, seq),
+            )
+
+    def _tally(self, seq: int, tally: _Tally) -> None:
+        ended = tally.succeeded + tally.failed
+        self._raw.execute(
+            "UPDATE tasks SET succeeded = succeeded + ?, failed = failed + ?, finished_at = CASE "
+            "WHEN open = 0 AND succeeded + failed + ? = items THEN ? ELSE finished_at END WHERE seq = ?",
+            (tally.succeeded, tally.failed, ended, tally.at, seq),
+        )
+        if tally.notes:
+            (stored,) = self._raw.execute("SELECT failures FROM tasks WHERE seq = ?", (seq,)).fetchone()
+            notes = (*task_codec.parse_failures(stored), *tally.notes)[-KEPT_FAILURES:]
+            self._raw.execute("UPDATE tasks SET failures = ? WHERE seq = ?", (task_codec.dump_failures(notes), seq))
+
+    def _finish(self, seq: int, at: float) -> None:
+        self._raw.execute(
+            "UPDATE tasks SET finished_at = ? WHERE seq = ? AND finished_at IS NULL AND open = 0 "
+            "AND succeeded + failed = items",
+            (at, seq),
+        )
+
+    def _task(self, where: str, *parameters: object) -> TaskRow | None:
+        rows = self._tasks(where, *parameters)
+        return rows[0] if rows else None
+
+    def _tasks(self, where: str, *parameters: object) -> tuple[TaskRow, ...]:
+        statement = f"SELECT {task_codec.COLUMNS} FROM tasks WHERE {where} ORDER BY seq"  # noqa: S608 (constants)
+        return tuple(task_codec.from_row(row) for row in self._raw.execute(statement, parameters))
+
+
+@dataclass(slots=True)
+class _Tally:
+    """What one batch changes of one task."""
+
+    succeeded: int = 0
+    failed: int = 0
+    at: float = 0.0
+    notes: list[TaskFailure] = field(default_factory=list)
+
+    def count(self, row: EndRow) -> None:
+        self.at = max(self.at, row.at)
+        if row.outcome == SUCCEEDED:
+            self.succeeded += 1
+        elif row.outcome:
+            self.failed += 1
+        if row.note is not None:
+            self.notes.append(row.note)
+
+
+def _end_values(row: EndRow) -> batches.Row:
+    failure, exception = task_codec.dump_failure(row.failure)
+    return (
+        row.seq,
+        row.item,
+        _QUEUED if row.queued else _LEASED,
+        row.attempt,
+        None if row.queued else row.secret,
+        _ENDED if row.outcome else _QUEUED,
+        row.counted,
+        row.outcome or None,
+        row.at if row.outcome else None,
+        row.node if row.outcome else None,
+        row.value if row.outcome else None,
+        failure if row.outcome else None,
+        exception if row.outcome else None,
+    )

@@ -1,0 +1,91 @@
+"""One view of the store inside one transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TypeVar
+
+from skyward.api import Object
+from skyward.contracts import Change, Credential, Ids, TaskRows
+from skyward.facts import Launch
+from skyward.store import credential_rows, launches
+from skyward.store.database import Database
+from skyward.store.objects import Objects, Retention
+from skyward.store.task_rows import SqlTaskRows
+from skyward.store.versions import Versions
+
+O = TypeVar("O", bound=Object)  # noqa: E741
+
+
+class SqlTransaction:
+    """Implements `contracts.Transaction`. Not to be kept or used after its transaction."""
+
+    def __init__(
+        self, database: Database, versions: Versions, ids: Ids, now: Callable[[], float], *, writable: bool
+    ) -> None:
+        self._sql = database.sql
+        self._objects = Objects(database.raw, versions, ids, now)
+        self._tasks = SqlTaskRows(database.raw, self._check_writable)
+        self._writable = writable
+
+    @property
+    def changes(self) -> list[Change]:
+        """What this transaction wrote so far."""
+        return self._objects.changes
+
+    def get(self, kind: type[O], key: str) -> O | None:
+        return self._objects.get(kind, key)
+
+    def list(self, kind: type[O], namespace: str | None = None) -> tuple[O, ...]:
+        return self._objects.list(kind, namespace)
+
+    def put(self, obj: O, *, expect: str | None = None) -> O:
+        self._check_writable()
+        return self._objects.put(obj, expect)
+
+    def delete(self, obj: Object) -> None:
+        self._check_writable()
+        self._objects.delete(obj)
+
+    def version(self) -> int:
+        return self._objects.version()
+
+    def changes_since(self, since: int, limit: int) -> Sequence[Change]:
+        return self._objects.changes_since(since, limit)
+
+    def prune(self, retention: Retention) -> None:
+        self._check_writable()
+        self._objects.prune(retention)
+
+    def launch(self, launch_id: str) -> Launch | None:
+        return launches.get(self._sql, launch_id)
+
+    def launches(self) -> tuple[Launch, ...]:
+        return launches.get_all(self._sql)
+
+    def put_launch(self, launch: Launch) -> None:
+        self._check_writable()
+        launches.put(self._sql, launch)
+
+    def drop_launch(self, launch_id: str) -> None:
+        self._check_writable()
+        launches.drop(self._sql, launch_id)
+
+    def credential(self, hash_: str) -> Credential | None:
+        return credential_rows.get(self._sql, hash_)
+
+    def put_credential(self, credential: Credential) -> None:
+        self._check_writable()
+        credential_rows.put(self._sql, credential)
+
+    def drop_credentials(self, subject: str) -> None:
+        self._check_writable()
+        credential_rows.drop(self._sql, subject)
+
+    @property
+    def tasks(self) -> TaskRows:
+        return self._tasks
+
+    def _check_writable(self) -> None:
+        if not self._writable:
+            raise RuntimeError("this work only reads: hand it to run() to write")

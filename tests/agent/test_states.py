@@ -1,0 +1,570 @@
+"""The agent's mind, alone: examples of each story, and properties over random ones."""
+
+from __future__ import annotations
+
+import hashlib
+import itertools
+import random
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from skyward_agent.states.commands import (
+    Command,
+    Deliver,
+    Exit,
+    ExitReason,
+    Forget,
+    RunAttempt,
+    Send,
+    SpawnChild,
+    Spool,
+    StopChild,
+)
+from skyward_agent.states.machine import AgentMachine
+from skyward_agent.states.stimuli import (
+    Abandoned,
+    Acknowledged,
+    ChildDied,
+    ChildFinished,
+    ChildReady,
+    Configured,
+    Disconnected,
+    Dismissed,
+    FunctionsArrived,
+    Leased,
+    MemoryExceeded,
+    Stimulus,
+    Superseded,
+    Terminated,
+    Tick,
+    Welcomed,
+)
+from skyward_agent.wire import messages as wire
+from skyward_agent.wire.messages import AttemptId, Configure, Failure, Function, Lease, NeedFunctions, Report, Want
+
+DATA = b"function"
+DIGEST = hashlib.sha256(DATA).hexdigest()
+CONFIGURE = Configure(
+    "node", "default/pool", lanes=2, env={}, schedulable=True, rank=0, world=(), orphan_timeout_s=60.0
+)
+
+
+def lease(number: int, **fields: Any) -> Lease:
+    return replace(Lease(AttemptId("task", number, 1, "secret"), DIGEST, b""), **fields)
+
+
+class Bench:
+    """A machine, its clock, and children that get ready as soon as they are spawned."""
+
+    def __init__(self, **fields: Any) -> None:
+        self.now = 100.0
+        self.machine = AgentMachine(cpus=4, now=self.now, **fields)
+
+    def tell(self, stimulus: Stimulus) -> list[Command]:
+        commands = self.machine.handle(stimulus, self.now)
+        for command in tuple(commands):
+            if isinstance(command, SpawnChild):
+                commands = [*commands, *self.tell(ChildReady(command.lane, command.child))]
+        return commands
+
+    def join(self, configure: Configure = CONFIGURE, abandon: tuple[AttemptId, ...] = ()) -> list[Command]:
+        return self.tell(Welcomed(configure, abandon))
+
+    def give(self, *leases: Lease) -> list[Command]:
+        return self.tell(Leased(leases, (Function(DIGEST, DATA),)))
+
+    def finish(self, run: RunAttempt, *, clean: bool = True) -> list[Command]:
+        return self.tell(ChildFinished(run.lane, run.child, wire.SUCCEEDED, b"v", None, 0.1, clean))
+
+    def die(self, lane: int, child: int) -> list[Command]:
+        failure = Failure(wire.CHILD_DIED, "exited", evidence={"exit_code": "1"})
+        return self.tell(ChildDied(lane, child, wire.CHILD_DIED, failure, 0.1))
+
+
+def only(commands: list[Command], kind: type[Any]) -> list[Any]:
+    return [command for command in commands if isinstance(command, kind)]
+
+
+def wants(commands: list[Command]) -> list[int]:
+    return [send.message.capacity for send in only(commands, Send) if isinstance(send.message, Want)]
+
+
+def reports(commands: list[Command]) -> list[Report]:
+    return [deliver.report for deliver in only(commands, Deliver)]
+
+
+def test_spawns_its_lanes_and_wants_twice_as_much_once_they_are_warm() -> None:
+    bench = Bench()
+
+    commands = bench.join()
+
+    assert [(spawn.lane, spawn.child) for spawn in only(commands, SpawnChild)] == [(0, 1), (1, 1)]
+    assert wants(commands) == [4]
+    assert bench.machine.ready
+
+
+def test_lanes_of_zero_mean_one_for_each_cpu() -> None:
+    bench = Bench()
+
+    commands = bench.join(replace(CONFIGURE, lanes=0))
+
+    assert len(only(commands, SpawnChild)) == 4
+
+
+def test_wants_nothing_before_its_children_are_warm() -> None:
+    machine = AgentMachine(cpus=2, now=0.0)
+
+    commands = machine.handle(Welcomed(CONFIGURE, ()), 0.0)
+
+    assert not machine.ready
+    assert not wants(commands)
+
+
+def test_an_unschedulable_agent_wants_nothing_and_goes_on_with_what_it_has() -> None:
+    bench = Bench()
+    bench.join()
+    (run,) = only(bench.give(lease(1)), RunAttempt)
+
+    commands = bench.tell(Configured(replace(CONFIGURE, schedulable=False)))
+
+    assert wants(commands) == [0]
+    assert not only(commands, StopChild)
+    assert [report.outcome for report in reports(bench.finish(run))] == [wire.SUCCEEDED]
+
+
+def test_runs_leases_in_order_one_for_each_lane() -> None:
+    bench = Bench()
+    bench.join()
+
+    runs = only(bench.give(lease(1), lease(2), lease(3)), RunAttempt)
+    after = only(bench.finish(runs[0]), RunAttempt)
+
+    assert [(run.lane, run.lease.id.item) for run in runs] == [(0, 1), (1, 2)]
+    assert [(run.lane, run.lease.id.item) for run in after] == [(0, 3)]
+
+
+def test_the_same_lease_again_is_not_run_again() -> None:
+    bench = Bench()
+    bench.join()
+    (run,) = only(bench.give(lease(1)), RunAttempt)
+
+    while_running = bench.give(lease(1))
+    bench.finish(run)
+    when_reported = bench.give(lease(1))
+
+    assert not only(while_running, RunAttempt)
+    assert not only(when_reported, RunAttempt)
+
+
+def test_asks_for_a_function_it_lacks_and_runs_once_it_came() -> None:
+    bench = Bench()
+    bench.join()
+
+    asked = bench.tell(Leased((lease(1),), ()))
+    came = bench.tell(FunctionsArrived((Function(DIGEST, DATA),)))
+
+    assert [send.message for send in only(asked, Send) if isinstance(send.message, NeedFunctions)] == [
+        NeedFunctions((DIGEST,))
+    ]
+    assert [run.function for run in only(came, RunAttempt)] == [DATA]
+
+
+def test_a_function_whose_bytes_are_not_its_digest_is_asked_for_again() -> None:
+    bench = Bench()
+    bench.join()
+    bench.tell(Leased((lease(1),), ()))
+
+    commands = bench.tell(FunctionsArrived((Function(DIGEST, b"other"),)))
+
+    assert not only(commands, RunAttempt)
+    assert [send.message for send in only(commands, Send)] == [NeedFunctions((DIGEST,))]
+
+
+def test_a_timeout_asks_then_kills_then_reports_with_evidence() -> None:
+    bench = Bench()
+    bench.join()
+    (run,) = only(bench.give(lease(1, timeout_s=5.0)), RunAttempt)
+
+    bench.now += 5.0
+    asked = bench.tell(Tick())
+    bench.now += 2.0
+    killed = bench.tell(Tick())
+    commands = bench.die(run.lane, run.child)
+
+    assert only(asked, StopChild) == [StopChild(0, 1, kill=False)]
+    assert only(killed, StopChild) == [StopChild(0, 1, kill=True)]
+    (report,) = reports(commands)
+    assert report.outcome == wire.TIMED_OUT
+    assert report.failure is not None
+    assert "5 s" in report.failure.message
+    assert report.failure.evidence == {"exit_code": "1"}
+    assert only(commands, SpawnChild) == [SpawnChild(0, 2)]
+
+
+def test_an_answer_after_the_timeout_does_not_change_the_verdict() -> None:
+    bench = Bench()
+    bench.join()
+    (run,) = only(bench.give(lease(1, timeout_s=5.0)), RunAttempt)
+    bench.now += 5.0
+    bench.tell(Tick())
+
+    answered = bench.finish(run)
+    died = bench.die(run.lane, run.child)
+
+    assert reports(answered) == []
+    assert only(answered, StopChild) == [StopChild(0, 1, kill=True)]
+    assert [report.outcome for report in reports(died)] == [wire.TIMED_OUT]
+
+
+def test_memory_past_the_limit_kills_at_once_and_names_both_figures() -> None:
+    bench = Bench()
+    bench.join()
+    (run,) = only(bench.give(lease(1)), RunAttempt)
+
+    killed = bench.tell(MemoryExceeded(run.lane, run.child, 100, 150))
+    (report,) = reports(bench.die(run.lane, run.child))
+
+    assert only(killed, StopChild) == [StopChild(0, 1, kill=True)]
+    assert report.outcome == wire.OUT_OF_MEMORY
+    assert report.failure is not None
+    assert report.failure.evidence == {"exit_code": "1", "limit_bytes": "100", "peak_bytes": "150"}
+
+
+def test_an_abandoned_attempt_is_reported_cancelled_whether_queued_or_running() -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+    (run,) = only(bench.give(lease(1), lease(2)), RunAttempt)
+
+    commands = bench.tell(Abandoned((lease(1).id, lease(2).id), "the user said so"))
+    died = bench.die(run.lane, run.child)
+
+    assert [(report.id.item, report.outcome) for report in reports(commands)] == [(2, wire.CANCELLED)]
+    assert only(commands, StopChild) == [StopChild(0, 1, kill=False)]
+    assert [(report.id.item, report.outcome) for report in reports(died)] == [(1, wire.CANCELLED)]
+
+
+def test_attempts_abandoned_on_joining_end_without_a_report() -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+    (run,) = only(bench.give(lease(1), lease(2)), RunAttempt)
+    bench.tell(Disconnected())
+
+    commands = bench.join(replace(CONFIGURE, lanes=1), abandon=(lease(1).id, lease(2).id))
+    died = bench.die(run.lane, run.child)
+
+    assert only(commands, StopChild) == [StopChild(0, 1, kill=False)]
+    assert not reports(commands)
+    assert not reports(died)
+    assert bench.machine.held() == ()
+
+
+def test_a_child_in_which_something_lives_on_is_replaced_after_its_report() -> None:
+    bench = Bench()
+    bench.join()
+    (run,) = only(bench.give(lease(1)), RunAttempt)
+
+    commands = bench.finish(run, clean=False)
+    died = bench.die(run.lane, run.child)
+
+    assert [report.outcome for report in reports(commands)] == [wire.SUCCEEDED]
+    assert only(commands, StopChild) == [StopChild(0, 1, kill=True)]
+    assert only(died, SpawnChild) == [SpawnChild(0, 2)]
+    assert not reports(died)
+
+
+def test_unacknowledged_reports_are_said_again_on_each_joining_until_acknowledged() -> None:
+    bench = Bench()
+    bench.join()
+    (run,) = only(bench.give(lease(1)), RunAttempt)
+    bench.finish(run)
+    bench.tell(Disconnected())
+
+    again = bench.join()
+    acknowledged = bench.tell(Acknowledged((lease(1).id,)))
+    bench.tell(Disconnected())
+
+    assert [report.id.item for report in reports(again)] == [1]
+    assert only(acknowledged, Forget) == [Forget(lease(1).id)]
+    assert reports(bench.join()) == []
+
+
+def test_a_report_is_spooled_at_once_when_disconnected_and_soon_when_not_acknowledged() -> None:
+    bench = Bench()
+    bench.join()
+    first, second = only(bench.give(lease(1), lease(2)), RunAttempt)
+
+    at_once = bench.finish(first)
+    bench.now += 0.25
+    later = bench.tell(Tick())
+    bench.tell(Disconnected())
+    alone = bench.finish(second)
+
+    assert not only(at_once, Spool)
+    assert [spool.report.id.item for spool in only(later, Spool)] == [1]
+    assert [spool.report.id.item for spool in only(alone, Spool)] == [2]
+
+
+def test_what_an_earlier_incarnation_spooled_is_held_and_reported() -> None:
+    left = Report(lease(7).id, wire.SUCCEEDED, b"v")
+    bench = Bench(spooled=(left,))
+
+    held = bench.machine.held()
+    commands = bench.join()
+
+    assert held == (left.id,)
+    assert reports(commands) == [left]
+
+
+def test_says_anew_what_runs_when_it_comes_back() -> None:
+    bench = Bench()
+    bench.join()
+    bench.give(lease(1))
+    bench.tell(Disconnected())
+
+    commands = bench.join()
+
+    assert wire.Started((lease(1).id,)) in [send.message for send in only(commands, Send)]
+
+
+def test_goes_when_its_operator_is_silent_for_longer_than_the_pool_allows() -> None:
+    bench = Bench()
+    bench.join()
+    bench.tell(Disconnected())
+
+    bench.now += 59.0
+    before = bench.tell(Tick())
+    bench.now += 1.0
+    bench.tell(Tick())
+    bench.die(0, 1)
+    commands = bench.die(1, 1)
+
+    assert not before
+    assert only(commands, Exit) == [Exit(ExitReason.ORPHANED)]
+
+
+def test_dismissal_kills_at_once_forgets_reports_and_exits_when_all_are_gone() -> None:
+    bench = Bench()
+    bench.join()
+    runs = only(bench.give(lease(1), lease(2), lease(3)), RunAttempt)
+    bench.finish(runs[0])
+
+    commands = bench.tell(Dismissed("deleted"))
+    first = bench.die(0, 1)
+    last = bench.die(1, 1)
+
+    assert only(commands, StopChild) == [StopChild(0, 1, kill=True), StopChild(1, 1, kill=True)]
+    assert only(commands, Forget) == [Forget(lease(1).id)]
+    assert not only(first, Exit)
+    assert only(last, Exit) == [Exit(ExitReason.DISMISSED)]
+    assert not reports([*first, *last])
+
+
+def test_termination_spools_what_is_finished_and_reports_nothing_of_what_it_stopped() -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+    runs = only(bench.give(lease(1), lease(2)), RunAttempt)
+    bench.finish(runs[0])
+
+    commands = bench.tell(Terminated())
+    died = bench.die(0, 1)
+
+    assert [spool.report.id.item for spool in only(commands, Spool)] == [1]
+    assert only(commands, StopChild) == [StopChild(0, 1, kill=False)]
+    assert not reports(died)
+    assert only(died, Exit) == [Exit(ExitReason.TERMINATED)]
+
+
+def test_a_superseded_agent_exits() -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+
+    bench.tell(Superseded())
+
+    assert only(bench.die(0, 1), Exit) == [Exit(ExitReason.SUPERSEDED)]
+
+
+def test_children_that_do_not_start_are_tried_ever_more_slowly_and_named_as_the_problem() -> None:
+    machine = AgentMachine(cpus=1, now=0.0)
+    now, starts = 0.0, []
+    commands = machine.handle(Welcomed(replace(CONFIGURE, lanes=1), ()), now)
+    for _ in range(6):
+        (spawn,) = only(commands, SpawnChild)
+        starts.append(now)
+        machine.handle(ChildDied(0, spawn.child, wire.CHILD_DIED, Failure("ChildDied", "no module"), 0.0), now)
+        deadline = machine.deadline()
+        assert deadline is not None
+        now = deadline
+        commands = machine.handle(Tick(), now)
+
+    assert [round(b - a, 3) for a, b in itertools.pairwise(starts)] == [0.1, 0.2, 0.4, 0.8, 1.6]
+    assert machine.problem == "child processes do not start: no module"
+    assert not machine.ready
+
+
+def test_fewer_lanes_take_effect_as_lanes_get_free() -> None:
+    bench = Bench()
+    bench.join()
+    first, second = only(bench.give(lease(1), lease(2)), RunAttempt)
+
+    narrowed = bench.tell(Configured(replace(CONFIGURE, lanes=1)))
+    finished = bench.finish(second)
+    bench.die(second.lane, second.child)
+
+    assert not only(narrowed, StopChild)
+    assert only(finished, StopChild) == [StopChild(1, 1, kill=True)]
+    assert bench.machine.lanes == 1
+    assert only(bench.give(lease(3)), RunAttempt) == []
+    assert [run.lane for run in only(bench.finish(first), RunAttempt)] == [0]
+
+
+# --- properties ------------------------------------------------------------------------------------------------------
+
+
+class World:
+    """Random but possible stimuli for one machine, and what must hold after each."""
+
+    def __init__(self, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.now = 0.0
+        self.configure = replace(CONFIGURE, lanes=self.random.randint(1, 3))
+        self.machine = AgentMachine(cpus=2, now=0.0)
+        self.connected = False
+        self.credit = 0
+        self.children: dict[int, int] = {}
+        self.unready: set[int] = set()
+        self.running: dict[int, Lease] = {}
+        self.leased: set[AttemptId] = set()
+        self.voided: set[AttemptId] = set()
+        self.reported: dict[AttemptId, Report] = {}
+        self.acknowledged: set[AttemptId] = set()
+        self.ran: set[AttemptId] = set()
+        self.leaving = False
+        self.exited = False
+        self.serial = 0
+
+    def step(self) -> None:
+        self.now += self.random.choice([0.0, 0.01, 0.5, 3.0])
+        self.tell(self.random.choice(self.possible()))
+
+    def possible(self) -> list[Stimulus]:
+        stimuli: list[Stimulus] = [Tick()]
+        if self.connected:
+            held: list[AttemptId] = sorted(self.leased - self.acknowledged, key=str)
+            stimuli += [Disconnected(), Acknowledged(tuple(self.reported)), Abandoned(tuple(held[:1]), "")]
+            if self.credit:
+                stimuli.append(self.grant())
+            stimuli.append(Configured(self.changed()))
+        else:
+            mine = self.machine.held()
+            configure = self.changed()
+            stimuli += [Welcomed(configure, ()), Welcomed(configure, mine[:1])]
+        for lane, child in self.children.items():
+            if lane in self.unready:
+                stimuli += [ChildReady(lane, child)] * 3
+            elif lane in self.running:
+                finished = ChildFinished(lane, child, wire.SUCCEEDED, b"", None, 0.0, self.random.random() < 0.8)
+                stimuli += [finished, finished, MemoryExceeded(lane, child, 1, 2)]
+            stimuli.append(ChildDied(lane, child, wire.CHILD_DIED, Failure(wire.CHILD_DIED, ""), 0.0))
+        if self.random.random() < 0.02:
+            ends: tuple[Stimulus, ...] = (Dismissed(""), Terminated(), Superseded())
+            stimuli.append(self.random.choice(ends))
+        return stimuli
+
+    def grant(self) -> Stimulus:
+        count = self.random.randint(1, self.credit)
+        self.serial += count
+        leases = tuple(lease(self.serial - n, timeout_s=self.random.choice([None, 1.0])) for n in range(count))
+        return Leased(leases, (Function(DIGEST, DATA),) if self.random.random() < 0.7 else ())
+
+    def changed(self) -> Configure:
+        lanes, schedulable = self.random.randint(1, 3), self.random.random() < 0.8
+        return replace(CONFIGURE, lanes=lanes, schedulable=schedulable)
+
+    def tell(self, stimulus: Stimulus) -> None:
+        self.before(stimulus)
+        for command in self.machine.handle(stimulus, self.now):
+            self.obey(command)
+        running = {one.id for one in self.running.values()}
+        held = set(self.machine.held())
+        assert running - self.voided <= held | {one for one in running if self.leaving}
+        if not self.leaving:
+            assert self.leased - self.acknowledged - self.voided <= held, "a lease was lost"
+        if self.leaving and not self.children:
+            assert self.exited
+
+    def before(self, stimulus: Stimulus) -> None:
+        match stimulus:
+            case Welcomed(configure, abandon):
+                self.connected, self.credit, self.configure = True, 0, configure
+                self.voided |= set(abandon)
+            case Disconnected():
+                self.connected = False
+            case Configured(configure):
+                self.configure = configure
+            case Leased(leases, _):
+                self.credit -= len(leases)
+                self.leased |= {one.id for one in leases} if not self.leaving else set()
+            case Acknowledged(attempts):
+                self.acknowledged |= set(attempts)
+            case ChildReady(lane, _):
+                self.unready.discard(lane)
+            case ChildFinished(lane, _):
+                self.running.pop(lane, None)
+            case ChildDied(lane, _):
+                self.children.pop(lane)
+                self.unready.discard(lane)
+                self.running.pop(lane, None)
+            case Dismissed() | Terminated() | Superseded():
+                self.leaving = True
+
+    def obey(self, command: Command) -> None:
+        assert not self.exited, "nothing comes after the exit"
+        match command:
+            case SpawnChild(lane, child):
+                assert not self.leaving, "nothing is started any more"
+                assert lane not in self.children
+                self.children[lane] = child
+                self.unready.add(lane)
+            case RunAttempt(lane, child, one, _):
+                assert not self.leaving, "nothing runs any more"
+                assert self.children[lane] == child
+                assert lane not in self.unready
+                assert lane not in self.running, "a lane runs one attempt"
+                assert one.id not in self.ran, "an attempt runs once"
+                self.ran.add(one.id)
+                self.running[lane] = one
+            case Deliver(report):
+                assert self.connected
+                assert report.id in self.leased
+                assert report.id not in self.voided
+                assert self.reported.setdefault(report.id, report) == report, "one outcome for ever"
+                assert report.id not in {one.id for one in self.running.values()}
+            case Spool(report):
+                self.reported.setdefault(report.id, report)
+            case Send(Want(capacity)):
+                assert self.connected
+                if capacity:
+                    assert self.configure.schedulable
+                    assert not self.leaving
+                unfinished = len(self.leased - set(self.reported) - self.voided)
+                assert capacity <= max(0, 2 * self.configure.lanes - unfinished)
+                self.credit = capacity
+            case Send():
+                assert self.connected
+            case Exit():
+                assert not self.children, "no child outlives the agent"
+                self.exited = True
+            case StopChild() | Forget():
+                pass
+
+
+@pytest.mark.parametrize("seed", range(150))
+def test_every_lease_runs_at_most_once_and_ends_in_one_report(seed: int) -> None:
+    world = World(seed)
+
+    for _ in range(200):
+        if world.exited:
+            break
+        world.step()

@@ -1,0 +1,401 @@
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any
+
+from skyward.contracts import Submission
+from skyward_agent.wire.messages import (
+    REFUSED_DISMISSED,
+    REFUSED_SUPERSEDED,
+    SUCCEEDED,
+    Abandon,
+    Acknowledged,
+    AgentWelcome,
+    AttemptId,
+    Configure,
+    Dismiss,
+    Functions,
+    Heartbeat,
+    Leases,
+    NeedFunctions,
+    Output,
+    Outputs,
+    Ping,
+    Pong,
+    Refused,
+    Report,
+    Reports,
+    Started,
+    Want,
+)
+from tests.gateway.world import POOL, FakeAgent, RawPeer, World, agent_hello, echo, running_world, until
+
+FUNCTION = b"the function"
+DIGEST = hashlib.sha256(FUNCTION).hexdigest()
+
+
+async def submit(world: World, count: int = 1, key: str = "key", mode: str = "map") -> str:
+    await world.queue.put_function(DIGEST, FUNCTION)
+    items = tuple(b"%d" % n for n in range(count))
+    accepted = await world.queue.submit(Submission(key, "tester", POOL, mode, DIGEST, "fn", items, "3.11"))
+    return str(accepted.task)
+
+
+async def joined(world: World, uid: str, incarnation: str = "i1", **fields: Any) -> RawPeer:
+    peer = await RawPeer().connect(world, agent_hello(uid, incarnation, **fields))
+    await peer.hears(AgentWelcome)
+    return peer
+
+
+def leases_of(peer: RawPeer) -> list[AttemptId]:
+    return [lease.id for message in peer.all(Leases) for lease in message.leases]
+
+
+# --- who comes in -----------------------------------------------------------------------------------------------------------
+
+
+def test_a_join_token_is_traded_for_the_credential_once_per_incarnation() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid = world.add_node("n1")
+
+            first = await joined(world, uid, token=f"join-{uid}")
+            again = await joined(world, uid, token=f"join-{uid}")
+            other = await RawPeer().connect(world, agent_hello(uid, "i2", token=f"join-{uid}"))
+
+            assert first.all(AgentWelcome)[0].credential == f"node-{uid}"
+            assert again.all(AgentWelcome)[0].credential == f"node-{uid}"
+            assert (await other.hears(Refused)).error == "Unauthenticated"
+            await other.is_cut_off()
+
+    asyncio.run(main())
+
+
+def test_a_credential_of_another_node_is_refused() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid, other = world.add_node("n1"), world.add_node("n2")
+
+            peer = await RawPeer().connect(world, agent_hello(uid, token=f"node-{other}"))
+
+            assert (await peer.hears(Refused)).error == "Unauthenticated"
+            await peer.is_cut_off()
+            assert world.live.session(uid) is None
+
+    asyncio.run(main())
+
+
+def test_a_node_that_was_never_configured_is_told_to_try_again() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            peer = await RawPeer().connect(world, agent_hello("uid-unknown"))
+
+            assert (await peer.hears(Refused)).error == "NotFound"
+            await peer.is_cut_off()
+
+    asyncio.run(main())
+
+
+def test_the_newest_incarnation_has_the_place_and_the_older_never_comes_back() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid = world.add_node("n1")
+            old = await joined(world, uid, "i1")
+
+            await joined(world, uid, "i2")
+            await old.is_cut_off()
+            returning = await RawPeer().connect(world, agent_hello(uid, "i1"))
+
+            assert (await returning.hears(Refused)).error == REFUSED_SUPERSEDED
+            session = world.live.session(uid)
+            assert session is not None and (session.incarnation, session.connected) == ("i2", True)
+
+    asyncio.run(main())
+
+
+def test_a_dismissed_agent_is_told_and_not_let_in_again() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid = world.add_node("n1")
+            peer = await joined(world, uid)
+
+            world.live.dismiss(uid, "scaled down")
+            world.live.dismiss(uid, "again")
+
+            assert (await peer.hears(Dismiss)).reason == "scaled down"
+            peer.live.abort()
+            returning = await RawPeer().connect(world, agent_hello(uid))
+            assert (await returning.hears(Refused)).error == REFUSED_DISMISSED
+            assert len(peer.all(Dismiss)) == 1
+
+    asyncio.run(main())
+
+
+# --- sessions and configuration ------------------------------------------------------------------------------------------------
+
+
+def test_sessions_tell_connected_ready_and_gone_and_wake_subscribers_only_then() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid = world.add_node("n1")
+            woken: list[tuple[bool, bool]] = []
+
+            def wake(woken_uid: str) -> None:
+                session = world.live.session(woken_uid)
+                assert session is not None
+                woken.append((session.connected, session.ready))
+
+            world.live.subscribe(wake)
+
+            peer = await joined(world, uid, python="3.11", agent_version="1")
+            peer.send(*(Heartbeat(busy=n % 2, lanes=2, ready=True, metrics={"cpu": 1.0}) for n in range(5)))
+            peer.send(Ping(1))
+            await peer.hears(Pong)
+            session = world.live.session(uid)
+            assert session is not None and (session.lanes, session.metrics) == (2, {"cpu": 1.0})
+            peer.live.abort()
+            await until(lambda: not world.live.sessions()[uid].connected)
+
+            assert woken == [(True, False), (True, True), (False, False)]
+
+    asyncio.run(main())
+
+
+def test_configuration_is_sent_on_joining_and_when_it_changes() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid = world.add_node("n1")
+            peer = await joined(world, uid)
+
+            world.configure(uid)
+            world.configure(uid, rank=3)
+
+            assert (await peer.hears(Configure)).rank == 3
+            assert peer.all(AgentWelcome)[0].configure.node == "n1"
+            assert len(peer.all(Configure)) == 1
+
+    asyncio.run(main())
+
+
+def test_a_silent_agent_counts_as_disconnected_and_one_that_speaks_does_not() -> None:
+    async def main() -> None:
+        async with running_world(heartbeat_s=0.05, lost_after_s=0.4) as world:
+            silent, lively = world.add_node("silent"), world.add_node("lively")
+            peer = await joined(world, silent)
+            talker = await joined(world, lively)
+
+            while not peer.live.closed.is_set():
+                talker.send(Ping())
+                await asyncio.sleep(0.02)
+
+            assert not world.live.sessions()[silent].connected
+            assert world.live.sessions()[lively].connected
+
+    asyncio.run(main())
+
+
+def test_nodes_that_are_gone_are_forgotten() -> None:
+    async def main() -> None:
+        async with running_world(heartbeat_s=0.02) as world:
+            uid = world.add_node("n1")
+            peer = await joined(world, uid)
+            peer.live.abort()
+            del world.nodes[uid]
+
+            await until(lambda: world.live.session(uid) is None)
+
+    asyncio.run(main())
+
+
+# --- leases -----------------------------------------------------------------------------------------------------------------------
+
+
+def test_an_agent_gets_no_more_than_it_wants_and_nothing_without_asking() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            peer = await joined(world, world.add_node("n1"))
+            await submit(world, 10)
+            peer.send(Ping(1))
+            await peer.hears(Pong)
+            assert leases_of(peer) == []
+
+            peer.send(Want(3), Want(0))
+            peer.send(Want(3))
+            await until(lambda: leases_of(peer))
+            peer.send(Ping(2))
+            await peer.hears(Pong, 2)
+
+            assert len(leases_of(peer)) == 3
+
+    asyncio.run(main())
+
+
+def test_work_is_shared_among_agents_that_want_it() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            peers = [await joined(world, world.add_node(f"n{n}")) for n in range(3)]
+            for peer in peers:
+                peer.send(Want(100))
+                peer.send(Ping())
+                await peer.hears(Pong)
+
+            await submit(world, 30)
+            await until(lambda: sum(len(leases_of(peer)) for peer in peers) == 30)
+
+            assert [len(leases_of(peer)) for peer in peers] == [10, 10, 10]
+
+    asyncio.run(main())
+
+
+def test_one_connection_carries_a_function_once() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid = world.add_node("n1")
+            peer = await joined(world, uid)
+            peer.send(Want(1))
+            await submit(world, 1)
+            await until(lambda: len(leases_of(peer)) == 1)
+            peer.send(Want(1))
+            await submit(world, 1, key="second")
+            await until(lambda: len(leases_of(peer)) == 2)
+            assert [len(message.functions) for message in peer.all(Leases)] == [1, 0]
+
+            peer.send(NeedFunctions((DIGEST, "unknown")))
+
+            assert [function.data for function in (await peer.hears(Functions)).functions] == [FUNCTION]
+
+    asyncio.run(main())
+
+
+def test_an_unschedulable_node_gets_nothing_until_it_is_schedulable_again() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid = world.add_node("n1")
+            world.configure(uid, schedulable=False)
+            peer = await joined(world, uid)
+            peer.send(Want(1))
+            await submit(world, 1)
+            peer.send(Ping())
+            await peer.hears(Pong)
+            assert leases_of(peer) == []
+
+            world.configure(uid, schedulable=True)
+
+            await until(lambda: leases_of(peer))
+
+    asyncio.run(main())
+
+
+def test_leases_that_never_reached_the_agent_are_given_again_when_it_comes_back() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            uid = world.add_node("n1")
+            peer = await joined(world, uid)
+            peer.send(Want(2))
+            await submit(world, 2)
+            await until(lambda: len(leases_of(peer)) == 2)
+            kept, lost = leases_of(peer)
+            peer.live.abort()
+
+            back = await joined(world, uid, running=(kept,))
+            back.send(Want(5))
+            await until(lambda: leases_of(back))
+
+            (again,) = leases_of(back)
+            assert (again.item, again.attempt) == (lost.item, 2)
+            assert back.all(AgentWelcome)[0].abandon == ()
+
+    asyncio.run(main())
+
+
+def test_attempts_that_are_no_longer_the_agents_are_named_in_the_welcome() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            stranger = AttemptId("task-9", 0, 1, "secret")
+
+            peer = await joined(world, world.add_node("n1"), running=(stranger,))
+
+            assert peer.all(AgentWelcome)[0].abandon == (stranger,)
+
+    asyncio.run(main())
+
+
+def test_a_cancelled_attempt_is_abandoned_on_its_node() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            peer = await joined(world, world.add_node("n1"))
+            peer.send(Want(1))
+            task = await submit(world, 1)
+            await until(lambda: leases_of(peer))
+
+            await world.queue.cancel(task)
+
+            assert (await peer.hears(Abandon)).attempts == tuple(leases_of(peer))
+
+    asyncio.run(main())
+
+
+# --- reports and output ---------------------------------------------------------------------------------------------------------------
+
+
+def test_reports_that_arrive_together_are_committed_together_and_acknowledged() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            peer = await joined(world, world.add_node("n1"))
+            peer.send(Want(50))
+            await submit(world, 50)
+            await until(lambda: len(leases_of(peer)) == 50)
+            attempts = leases_of(peer)
+
+            peer.send(*(Started((attempt,)) for attempt in attempts))
+            peer.send(*(Reports((Report(attempt, SUCCEEDED),)) for attempt in attempts))
+            await until(lambda: sum(len(message.attempts) for message in peer.all(Acknowledged)) == 50)
+
+            assert sum(world.queue.commits) == 50
+            assert len(world.queue.commits) < 10
+
+    asyncio.run(main())
+
+
+def test_a_failed_commit_is_tried_again_and_loses_no_report() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            report = world.queue.report
+            tries = []
+
+            async def fails_once(*args: Any) -> Any:
+                tries.append(1)
+                if len(tries) == 1:
+                    raise OSError("disk full")
+                return await report(*args)
+
+            world.queue.report = fails_once
+            agent = FakeAgent(world, world.add_node("n1"), echo).start()
+            task = await submit(world, 1)
+
+            await until(lambda: world.queue.tasks_by_uid[task].results)
+
+            assert len(tries) == 2
+            await agent.stop()
+
+    asyncio.run(main())
+
+
+def test_output_is_kept_with_its_nodes_name_and_only_for_attempts_the_node_holds() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            peer = await joined(world, world.add_node("n1"))
+            peer.send(Want(1))
+            task = await submit(world, 1)
+            await until(lambda: leases_of(peer))
+
+            peer.send(
+                Outputs((Output(task, 0, 1, 0, "stdout", b"mine"), Output("other", 0, 1, 0, "stdout", b"not mine")))
+            )
+            peer.send(Ping())
+            await peer.hears(Pong)
+
+            assert [(piece.node, piece.data) for piece in world.output.read()] == [("n1", b"mine")]
+
+    asyncio.run(main())

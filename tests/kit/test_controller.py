@@ -1,0 +1,84 @@
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import Callable
+
+import pytest
+
+from skyward.kit.controller import DONE, After, Controller, Next
+from skyward.kit.work_queue import WorkQueue
+from tests.fakes.ids import FakeIds
+from tests.fakes.time import FakeClock, run_virtual
+
+
+class Recording:
+    def __init__(self, clock: FakeClock, answer: Callable[[str, int], Next]) -> None:
+        self.times: dict[str, list[float]] = {}
+        self.calls: Counter[str] = Counter()
+        self._clock = clock
+        self._answer = answer
+
+    async def reconcile(self, key: str) -> Next:
+        self.calls[key] += 1
+        self.times.setdefault(key, []).append(self._clock.monotonic())
+        return self._answer(key, self.calls[key])
+
+
+def run_for(seconds: float, answer: Callable[[str, int], Next], keys: tuple[str, ...] = ("a", "b")) -> Recording:
+    clock = FakeClock()
+    recording = Recording(clock, answer)
+
+    async def main() -> None:
+        ids = FakeIds()
+        controller = Controller(
+            "test", recording, WorkQueue(clock, ids), workers=2, clock=clock, ids=ids, keys=lambda: keys, resync_s=1000
+        )
+        task = asyncio.create_task(controller.run(lambda: None))
+        await clock.sleep(seconds)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run_virtual(main(), clock)
+    return recording
+
+
+def test_every_key_is_reconciled_at_the_start_and_then_only_when_asked() -> None:
+    recording = run_for(500, lambda key, call: DONE)
+
+    assert recording.calls == {"a": 1, "b": 1}
+
+
+def test_waiting_comes_back_when_it_said() -> None:
+    recording = run_for(25, lambda key, call: After(10, "waiting"))
+
+    assert recording.times["a"] == pytest.approx([0, 10, 20])
+
+
+def test_a_failing_key_backs_off_and_others_go_on() -> None:
+    def answer(key: str, call: int) -> Next:
+        if key == "a":
+            raise RuntimeError("broken")
+        return After(1, "waiting")
+
+    recording = run_for(60, answer)
+
+    assert recording.calls["b"] == 60
+    assert 5 < recording.calls["a"] < 40
+
+
+def test_success_ends_the_backoff() -> None:
+    def answer(key: str, call: int) -> Next:
+        if call < 5:
+            raise RuntimeError("broken")
+        return DONE
+
+    recording = run_for(100, answer, ("a",))
+
+    assert recording.calls["a"] == 5
+
+
+def test_every_key_is_looked_at_again_at_each_resync() -> None:
+    recording = run_for(2500, lambda key, call: DONE)
+
+    assert recording.calls["a"] == 3

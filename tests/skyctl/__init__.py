@@ -1,0 +1,1 @@
+"""skyctl against a real API server."""
