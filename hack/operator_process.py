@@ -11,9 +11,8 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from skyward.client.objects import ObjectClient
-
 from skyward.client.config import load_config
+from skyward.client.objects import ObjectClient
 
 
 class Deviation(Exception):
@@ -56,7 +55,7 @@ class OperatorProcess:
         """Returns once both listeners accept. Raises Deviation when the operator ends instead."""
         self.manifests.mkdir(parents=True, exist_ok=True)
         self.config.unlink(missing_ok=True)
-        self._client = None
+        self._disconnect()
         command = Path(sys.executable).with_name("skyward-operator")
         argv = [str(command), "run", "--manifests", str(self.manifests), "--state", str(self.state)]
         argv += ["--listen", listen, "--tasks", tasks, "--kubeconfig", str(self.config)]
@@ -65,6 +64,11 @@ class OperatorProcess:
                 argv, stdout=log, stderr=log, stdin=subprocess.DEVNULL, start_new_session=True
             )
         wait_for("the operator's configuration file", self._is_up, 30)
+
+    def _disconnect(self) -> None:
+        if self._client is not None:
+            self._client.close()
+            self._client = None
 
     def _is_up(self) -> bool:
         assert self._process is not None
@@ -85,12 +89,14 @@ class OperatorProcess:
 
     def stop(self) -> None:
         """Ask it to end, as a service manager would. Idempotent."""
+        self._disconnect()
         if self._process is not None and self._process.poll() is None:
             self._process.terminate()
             self._process.wait(20)
 
     def clean_up(self) -> None:
         """Stop it and kill what its nodes left. For the end of a test, whatever happened."""
+        self._disconnect()
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(10)

@@ -80,12 +80,14 @@ class Agent:
         self._loop = asyncio.get_running_loop()
         self._records = ChildRecords(place.home / "children", place.boot)
         self._spool = Spool(place.home / "spool")
+        spooled = self._spool.load()
+        self._spooled = {report.id for report in spooled}
         self._spool_changes: list[Report | AttemptId] = []
         self._spool_wake = asyncio.Event()
         self._machine = AgentMachine(
             cpus=place.cpus,
             now=self._loop.time(),
-            spooled=self._spool.load(),
+            spooled=spooled,
             orphan_timeout_s=place.orphan_timeout_s,
         )
         self._link = GatewayLink(place.home, self)
@@ -139,8 +141,11 @@ class Agent:
             case Send(message):
                 self._link.say(message)
             case Forget(attempt):
-                self._change_spool(attempt)
+                if attempt in self._spooled:
+                    self._spooled.discard(attempt)
+                    self._change_spool(attempt)
             case SpoolReport(report):
+                self._spooled.add(report.id)
                 self._change_spool(report)
             case SpawnChild(lane, number):
                 self._spawn(lane, number)
@@ -284,9 +289,8 @@ class Agent:
             self._link.outputs(child.current.output.take())
         self._children.pop(child.lane, None)
         self._records.remove(child.pid)
-        if child.directory_left is not None:
-            self._rubbish.add(child.directory_left)
-            self._spool_wake.set()
+        self._rubbish.update(child.directories_left)
+        self._spool_wake.set()
         self._sweep()
         self._apply(stimuli.ChildDied(child.lane, child.number, outcome, failure, seconds))
 

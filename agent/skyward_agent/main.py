@@ -30,6 +30,7 @@ def main(arguments: list[str] | None = None) -> None:
     lock = _lock(home / "agent.lock")
     if lock is None:
         sys.exit(0)
+    (home / "agent.pid").write_text(f"{os.getpid()}\n")
     from skyward_agent.service import run_agent  # slow to load, and a second start does not need it
 
     sys.exit(run_agent(home))

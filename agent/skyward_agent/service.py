@@ -31,7 +31,6 @@ POWER_OFF_VARIABLE = "SKYWARD_POWEROFF"
 def run_agent(home: Path) -> int:
     """Serve until the agent is to end. Returns the exit status. The caller holds the home's lock."""
     _start_log(home / "agent.log")
-    (home / "agent.pid").write_text(f"{os.getpid()}\n")
     try:
         identity = load_identity(home)
     except IdentityError as error:

@@ -89,6 +89,35 @@ def test_an_instance_that_cannot_be_deleted_while_it_starts_is_waited_for() -> N
     run_world(story, cloud={"undeletable_while_starting": True})
 
 
+def test_a_pool_goes_only_after_everything_its_launches_made() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=2)
+        await world.settled()
+        world.cloud.add_surplus((await world.nodes())[0].status.provider_id, "surplus")
+        await world.delete(Pool, "default/hello")
+        await world.until(lambda: world.lacks_pool("hello"))
+
+        assert not world.ours()
+        assert any("surplus" in event.note for event in await world.events())
+
+    run_world(story, driver={"visibility_s": 60.0})
+
+
+def test_a_surplus_instance_of_a_living_pool_is_deleted() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=2)
+        await world.settled()
+        world.cloud.add_surplus((await world.nodes())[0].status.provider_id, "surplus")
+        await asyncio.sleep(60)
+
+        assert "surplus" not in world.cloud.alive
+        await world.settled()
+
+    run_world(story)
+
+
 def test_launches_that_nothing_needs_are_forgotten() -> None:
     async def story(world: World) -> None:
         await world.start()

@@ -171,8 +171,9 @@ def test_powering_off_ends_the_whole_tree(tmp_path: Path) -> None:
         async with room.connect(node) as ssh:
             await ssh.run('(setsid sleep 975 & ) >/dev/null 2>&1; sh -c "$SKYWARD_POWEROFF"')
 
-        await room.until(node.id, InstanceState.FAILED)
+        failed = await room.until(node.id, InstanceState.FAILED)
 
+        assert failed.message == "its SSH server stopped: powered off"
         await until(lambda: _answer(not sleepers("975")))
 
     check(tmp_path, test)

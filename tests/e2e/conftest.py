@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import cloudpickle
 import pytest
-from hack.operator_process import OperatorProcess
 
 import skyward as sky
+import tests
+from hack.operator_process import OperatorProcess
+
+# Nodes do not have this package: its functions travel by value.
+cloudpickle.register_pickle_by_value(tests)
 
 
 @pytest.fixture

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hack.operator_process import OperatorProcess
 
 import skyward as sky
+from hack.operator_process import OperatorProcess
 from skyward import errors
 from tests.e2e.pools import double, manifest
 

@@ -8,9 +8,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
-from hack.operator_process import OperatorProcess
 
 import skyward as sky
+from hack.operator_process import OperatorProcess
 from tests.e2e.pools import delete_and_check, manifest
 
 TASKS = 200

@@ -8,9 +8,9 @@ import signal
 from pathlib import Path
 
 import pytest
-from hack.operator_process import OperatorProcess, kill_all, processes_of_nodes, wait_for
 
 import skyward as sky
+from hack.operator_process import OperatorProcess, kill_all, processes_of_nodes, wait_for
 from tests.e2e.pools import condition, delete_and_check, double, manifest, pid_of_child, slow_double
 
 pytestmark = pytest.mark.slow
@@ -132,7 +132,7 @@ def test_a_killed_ssh_server_gets_its_node_replaced_with_a_readable_reason(
     operator.wait_ready("hello", 1)
     assert session.pool("hello").run(double, 1) == 2
     notes = [e["note"] for e in operator.objects.list("events", namespace="default")["items"]]
-    assert any("SSH server" in note for note in notes)
+    assert any("SSH server" in note for note in notes), notes
     delete_and_check(operator, "hello")
 
 

@@ -91,6 +91,12 @@ class FakeCloud:
         """A machine with our mark that no record knows."""
         self.add_foreign(name, owner)
 
+    def add_surplus(self, like: str, name: str) -> None:
+        """One machine more than was asked for, of the same launch."""
+        of = self._machines[like]
+        now = self.clock.now()
+        self._machines[name] = Machine(name, of.owner, of.launch, of.pool_uid, now, now, now)
+
     def lose(self, instance_id: str, state: InstanceState = InstanceState.PREEMPTED) -> None:
         """The provider takes the machine; the record of it stays listed until it is deleted."""
         self._machines[instance_id].lost = state

@@ -52,7 +52,7 @@ def leases_of(peer: RawPeer) -> list[AttemptId]:
     return [lease.id for message in peer.all(Leases) for lease in message.leases]
 
 
-# --- who comes in -----------------------------------------------------------------------------------------------------------
+# --- who comes in ----------------------------------------------------------------------------------------------------
 
 
 def test_a_join_token_is_traded_for_the_credential_once_per_incarnation() -> None:
@@ -109,7 +109,8 @@ def test_the_newest_incarnation_has_the_place_and_the_older_never_comes_back() -
 
             assert (await returning.hears(Refused)).error == REFUSED_SUPERSEDED
             session = world.live.session(uid)
-            assert session is not None and (session.incarnation, session.connected) == ("i2", True)
+            assert session is not None
+            assert (session.incarnation, session.connected) == ("i2", True)
 
     asyncio.run(main())
 
@@ -132,7 +133,7 @@ def test_a_dismissed_agent_is_told_and_not_let_in_again() -> None:
     asyncio.run(main())
 
 
-# --- sessions and configuration ------------------------------------------------------------------------------------------------
+# --- sessions and configuration --------------------------------------------------------------------------------------
 
 
 def test_sessions_tell_connected_ready_and_gone_and_wake_subscribers_only_then() -> None:
@@ -153,7 +154,8 @@ def test_sessions_tell_connected_ready_and_gone_and_wake_subscribers_only_then()
             peer.send(Ping(1))
             await peer.hears(Pong)
             session = world.live.session(uid)
-            assert session is not None and (session.lanes, session.metrics) == (2, {"cpu": 1.0})
+            assert session is not None
+            assert (session.lanes, session.metrics) == (2, {"cpu": 1.0})
             peer.live.abort()
             await until(lambda: not world.live.sessions()[uid].connected)
 
@@ -208,7 +210,7 @@ def test_nodes_that_are_gone_are_forgotten() -> None:
     asyncio.run(main())
 
 
-# --- leases -----------------------------------------------------------------------------------------------------------------------
+# --- leases ----------------------------------------------------------------------------------------------------------
 
 
 def test_an_agent_gets_no_more_than_it_wants_and_nothing_without_asking() -> None:
@@ -336,7 +338,7 @@ def test_a_cancelled_attempt_is_abandoned_on_its_node() -> None:
     asyncio.run(main())
 
 
-# --- reports and output ---------------------------------------------------------------------------------------------------------------
+# --- reports and output ----------------------------------------------------------------------------------------------
 
 
 def test_reports_that_arrive_together_are_committed_together_and_acknowledged() -> None:

@@ -208,6 +208,7 @@ def test_a_client_that_leaves_cancels_nothing() -> None:
     asyncio.run(main())
 
 
+@pytest.mark.slow
 def test_a_client_that_does_not_read_gets_every_result_when_it_reads_again() -> None:
     big = b"x" * 100_000
 

@@ -122,7 +122,7 @@ def test_everything_is_closed_when_the_gateway_stops() -> None:
     asyncio.run(main())
 
 
-# --- frames in pieces ------------------------------------------------------------------------------------------------------------
+# --- frames in pieces ------------------------------------------------------------------------------------------------
 
 
 def feed(connection: FrameConnection, data: bytes, piece: int) -> None:

@@ -220,6 +220,7 @@ class FakeAgent:
         self._reports: dict[AttemptId, Report] = {}
         self._connection: FrameConnection | None = None
         self._main: asyncio.Task[None] | None = None
+        self._welcomed = asyncio.Event()
         self.executed: list[AttemptId] = []
 
     def start(self) -> FakeAgent:
@@ -235,9 +236,9 @@ class FakeAgent:
 
     async def _run(self) -> None:
         while True:
-            welcomed = asyncio.Event()
+            self._welcomed = welcomed = asyncio.Event()
             try:
-                connection = await self._world.dial(lambda message: self._handle(message, welcomed))
+                connection = await self._world.dial(self._handle)
             except (OSError, ssl.SSLError):
                 await asyncio.sleep(0.02)
                 continue
@@ -254,12 +255,12 @@ class FakeAgent:
             self._connection = None
             await asyncio.sleep(0.02)
 
-    def _handle(self, message: Any, welcomed: asyncio.Event) -> None:
+    def _handle(self, message: Any) -> None:
         name = type(message).__name__
         if name == "AgentWelcome":
             assert isinstance(message, AgentWelcome)
             self._drop(message.abandon)
-            welcomed.set()
+            self._welcomed.set()
         elif isinstance(message, Leases):
             self._functions |= {function.digest: function.data for function in message.functions}
             for lease in message.leases:

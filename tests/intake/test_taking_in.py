@@ -67,7 +67,7 @@ def test_many_documents_in_many_files_and_folders_are_taken() -> None:
         world.put(".git-like/c.yaml", manifest("below-hidden"))
         async with world.running():
             assert await world.pools() == ["default/one", "default/three", "team/two"]
-            assert (await world.the_pool("team/two")).status.file == "a.yaml:9"
+            assert (await world.the_pool("team/two")).status.file == "a.yaml:10"
             assert (await world.report()).status.pools == 3
 
     play(scene)
@@ -136,7 +136,7 @@ def test_the_same_name_in_two_files_is_a_conflict_that_changes_nothing() -> None
             assert message.startswith("declared in a.yaml:1 and b.yaml:1")
             assert await world.pools() == ["default/hello"]
             assert "b.yaml:1: metadata.name: pool default/hello is also declared in a.yaml:1" in await world.problems()
-            assert "c.yaml:1: metadata.name: pool default/twice is also declared in c.yaml:7" in await world.problems()
+            assert "c.yaml:1: metadata.name: pool default/twice is also declared in c.yaml:8" in await world.problems()
 
             world.files.take_away("/manifests/a.yaml")
             await world.passes(1)

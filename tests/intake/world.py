@@ -117,7 +117,9 @@ class World:
     async def events(self, key: str = "default/hello") -> list[tuple[Reason, int]]:
         stored = await self.store.read(lambda tx: tx.list(Event))
         own = [event for event in stored if f"{event.regarding.namespace}/{event.regarding.name}" == key]
-        return [(event.reason, event.count) for event in sorted(own, key=lambda event: event.last_time)]
+        return [
+            (event.reason, event.count) for event in sorted(own, key=lambda event: int(event.metadata.resource_version))
+        ]
 
     async def version(self) -> int:
         return await self.store.read(lambda tx: tx.version())

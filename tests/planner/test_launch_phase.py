@@ -74,6 +74,10 @@ def test_a_launch_that_made_nothing_is_followed_by_a_new_one(state: LaunchState)
     assert isinstance(plan(launching(state)).step, StartLaunch)
 
 
+def test_a_proved_rejection_stands_above_a_listing() -> None:
+    assert isinstance(plan(launching(LaunchState.REJECTED, instance=make_instance())).step, StartLaunch)
+
+
 def test_a_prepared_launch_is_sent() -> None:
     step = plan(launching(LaunchState.PREPARED), LISTING).step
 

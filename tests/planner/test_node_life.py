@@ -103,11 +103,11 @@ def test_an_agent_that_answers_stands_above_a_listing_without_its_machine() -> N
 
 
 def test_a_node_is_not_given_up_while_its_provider_cannot_be_observed() -> None:
-    progress = BootstrapProgress(BootstrapState.FAILED, step="pip", message="no such package")
+    observed = bound((NodeCondition.REGISTERED, Status.TRUE, 9_000), state=None, listed_at=None)
+    observed = replace(observed, session=make_session(observed.node, ready=False))
 
-    planned = plan(bound(state=None, listed_at=None, bootstrap=progress))
-
-    assert planned.step == Wait()
+    assert plan(observed).step == Wait()
+    assert isinstance(plan(replace(observed, listed_at=NOW)).step, FailNode)
 
 
 def test_the_record_of_a_failed_node_is_left_alone() -> None:
@@ -131,6 +131,15 @@ def test_a_running_bootstrap_is_left_running_until_its_deadline(state: Bootstrap
 
     assert plan(observed).step == Wait()
     assert isinstance(plan(observed, now=NOW + 1710).step, FailNode)
+
+
+def test_a_bootstrap_has_its_whole_deadline_again_after_an_operator_restart() -> None:
+    observed = bound((NodeCondition.BOOTSTRAPPED, Status.FALSE, 90), bootstrap=BootstrapState.RUNNING)
+
+    planned = plan(observed, replace(RULES, started_at=NOW + 9_000), now=NOW + 9_010)
+
+    assert planned.step == Wait()
+    assert planned.requeue_after_s == RULES.bootstrap_deadline_s - 10
 
 
 def test_a_failed_step_is_told_with_its_last_lines() -> None:
@@ -306,6 +315,17 @@ def test_after_an_operator_restart_a_ready_node_is_unknown_for_one_lease() -> No
     assert status_of(during, NodeCondition.READY) == (Status.UNKNOWN, Reason.AGENT_LOST)
     assert isinstance(after.step, RunBootstrap)
     assert status_of(after, NodeCondition.READY) == (Status.FALSE, Reason.AGENT_LOST)
+
+
+def test_a_node_that_was_not_ready_does_not_look_better_after_an_operator_restart() -> None:
+    observed = silent(NOW - 4)
+    node = _after(observed, plan(observed))
+    restarted = replace(observed, node=node, session=None, bootstrap=BootstrapProgress())
+
+    planned = plan(restarted, replace(RULES, started_at=NOW))
+
+    assert planned.step == Wait()
+    assert status_of(planned, NodeCondition.READY) == (Status.FALSE, Reason.AGENT_LOST)
 
 
 def test_a_second_operator_restart_begins_the_lease_anew() -> None:

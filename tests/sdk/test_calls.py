@@ -96,7 +96,7 @@ def test_an_exception_is_raised_as_itself_with_the_remote_traceback_as_its_cause
 
 
 def test_an_exception_that_cannot_be_rebuilt_is_told_by_type_and_text(session: Session) -> None:
-    with pytest.raises(RemoteError, match="Awkward: 1 and 2.*node node-0") as caught:
+    with pytest.raises(RemoteError, match=r"Awkward: 1 and 2.*node node-0") as caught:
         session.pool("hello").run(fail_awkwardly)
 
     assert isinstance(caught.value.__cause__, RemoteTraceback)
@@ -132,14 +132,14 @@ def test_arguments_that_the_node_cannot_load_are_a_typed_error(session: Session)
 def test_an_argument_that_cannot_be_sent_is_named_before_anything_is_sent(session: Session) -> None:
     def scale(x: int, k: Any) -> None: ...
 
-    with pytest.raises(NotPicklable, match="argument 'k' of .*scale cannot be sent: TypeError"):
+    with pytest.raises(NotPicklable, match=r"argument 'k' of .*scale cannot be sent: TypeError"):
         session.pool("hello").submit(scale, 1, threading.Lock())
 
 
 def test_a_function_that_cannot_be_sent_is_refused_before_anything_is_sent(session: Session) -> None:
     lock = threading.Lock()
 
-    with pytest.raises(NotPicklable, match="the function .*lambda.* cannot be sent"):
+    with pytest.raises(NotPicklable, match=r"the function .*lambda.* cannot be sent"):
         session.pool("hello").submit(lambda: lock)
 
 
@@ -158,7 +158,7 @@ def test_another_python_is_said_at_once(world: ThreadedWorld, session: Session) 
 
 
 def test_a_session_needs_an_operator_at_once(world: ThreadedWorld) -> None:
-    with pytest.raises(OperatorUnreachable, match="no operator answers at 127.0.0.1:1 "):
+    with pytest.raises(OperatorUnreachable, match=r"no operator answers at 127\.0\.0\.1:1 "):
         Session(world.world.config(port=1))
 
 
@@ -182,7 +182,7 @@ def test_bad_options_are_refused(session: Session, bad: dict[str, Any]) -> None:
         session.pool("hello").options(**bad)
 
 
-# --- futures -------------------------------------------------------------------------------------------------------------
+# --- futures ---------------------------------------------------------------------------------------------------------
 
 
 def test_futures_are_the_standard_ones(session: Session) -> None:
@@ -280,7 +280,7 @@ def test_closing_the_session_ends_futures_that_are_not_done(world: ThreadedWorld
     release.set()
 
 
-# --- broadcast, output --------------------------------------------------------------------------------------------------------
+# --- broadcast, output -----------------------------------------------------------------------------------------------
 
 
 def test_broadcast_gives_one_result_per_node_by_rank() -> None:
@@ -347,7 +347,7 @@ def test_lines_say_their_node_once_more_than_one_node_writes(capsys: pytest.Capt
     assert sorted(line for line in lines if line.endswith("hi")) == ["[node-0] hi", "[node-1] hi"]
 
 
-# --- the operator goes away --------------------------------------------------------------------------------------------------------
+# --- the operator goes away ------------------------------------------------------------------------------------------
 
 
 def test_calls_survive_a_restart_of_the_gateway_without_loss_or_repeat() -> None:

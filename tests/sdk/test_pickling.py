@@ -10,8 +10,7 @@ from typing import Any
 import pytest
 
 from skyward.errors import NotPicklable, PayloadTooLarge
-from skyward.sdk import pickling
-from skyward.sdk.pickling import name_of, pickle_call, pickle_function
+from skyward.sdk.pickling import LIMIT_BYTES, name_of, pickle_call, pickle_function
 
 
 def fn(a: Any, b: Any = None, *rest: Any) -> Any:
@@ -53,11 +52,9 @@ def test_what_is_no_function_is_refused() -> None:
         pickle_function(7)  # type: ignore[arg-type]
 
 
-def test_too_large_arguments_say_so_before_they_are_sent(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pickling, "LIMIT_BYTES", 1000)
-
+def test_too_large_arguments_say_so_before_they_are_sent() -> None:
     with pytest.raises(PayloadTooLarge, match="the arguments of fn"):
-        pickle_call(fn, (b"x" * 2000,), {})
+        pickle_call(fn, (bytes(LIMIT_BYTES + 1),), {})
 
 
 @pytest.mark.parametrize(

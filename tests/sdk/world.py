@@ -122,9 +122,15 @@ class ThreadedWorld:
         return Session(self.world.config(), **options)
 
     def stop(self) -> None:
+        self.stop_world()
+        self.stop_loop()
+
+    def stop_world(self) -> None:
         for agent in self.agents:
             self.do(agent.stop())
         self.do(self.world.stop())
+
+    def stop_loop(self) -> None:
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())

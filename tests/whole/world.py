@@ -6,6 +6,7 @@ import asyncio
 import hashlib
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from pathlib import Path
 from typing import Any
 
 from skyward.api import Event, Node, NodeCondition, Pool, PoolCondition, Task, find, is_true, to_time
@@ -13,6 +14,7 @@ from skyward.contracts import Holder, Store, Submission, Transaction
 from skyward.controllers import Deps, build
 from skyward.controllers.deps import Durations
 from skyward.facts import Launch, LaunchRequest, LaunchState
+from skyward.intake import DirectorySource
 from skyward.kit.cache import ObjectCache
 from skyward.kit.controller import Controller
 from skyward.kit.directory import pool_facts
@@ -27,18 +29,24 @@ from tests.fakes.ids import FakeIds
 from tests.fakes.nodes import FakeBootstrapper, FakeCredentials, FakeLink, FakeMachines
 from tests.fakes.seams import SeamDriver, Seams, SeamStore
 from tests.fakes.time import FakeClock, run_virtual
+from tests.intake.files import MemoryFiles
 
 PYTHON = "3.11"
+MANIFESTS = Path("/manifests")
 
 
 class World:
-    def __init__(self, seed: int, clock: FakeClock, *, driver: dict[str, Any], cloud: dict[str, Any]) -> None:
+    def __init__(
+        self, seed: int, clock: FakeClock, *, driver: dict[str, Any], cloud: dict[str, Any], with_intake: bool
+    ) -> None:
         self.seed = seed
         self.clock = clock
         self.ids = FakeIds(seed)
         self.cloud = FakeCloud(clock, **cloud)
         self.machines = FakeMachines(self.cloud, self.ids)
         self.store: Store = memory_store(clock, self.ids)
+        self.files = MemoryFiles()
+        self.files.make_directory(str(MANIFESTS))
         self.credentials = FakeCredentials(self.ids)
         self.operator: asyncio.Task[None] | None = None
         self.seams = Seams(seed)
@@ -47,6 +55,7 @@ class World:
         """The operator's, since it was last started."""
         self.controllers: tuple[Controller, ...] = ()
         self._driver = driver
+        self._with_intake = with_intake
         self._launches: dict[str, Launch] = {}
         self._submitted = 0
         self.cloud.before_create = self._intent_is_committed
@@ -111,13 +120,26 @@ class World:
             Named("link", self.link.run),
             Named("listings", listings.run),
             *built,
+            *self._intake(store),
         ]
         try:
             await run_all(components, self.clock)
         finally:
             cache.stop()
 
+    def _intake(self, store: Store) -> list[Component]:
+        if not self._with_intake:
+            return []
+        source = DirectorySource(
+            MANIFESTS, store=store, files=self.files, clock=self.clock, ids=self.ids, threaded=False
+        )
+        return [Named("intake", source.run)]
+
     # --- what users do ---
+
+    def save(self, file: str, text: str) -> None:
+        """Save a manifest in the watched directory (stories with intake)."""
+        self.files.put(str(MANIFESTS / file), text)
 
     async def write(self, work: Callable[[Transaction], object]) -> None:
         await self.store.run(work)
@@ -242,12 +264,12 @@ class World:
     def ours(self) -> list[str]:
         return [key for key, machine in self.cloud.alive.items() if machine.owner == self.store.installation]
 
-    async def until(self, claim: Callable[[], Awaitable[bool]], within_s: float = 600.0) -> None:
+    async def until(self, claim: Callable[[], Awaitable[bool]], within_s: float = 600.0, every_s: float = 0.5) -> None:
         end = self.clock.now() + within_s
         while not await claim():
             self._operator_lives()
             assert self.clock.now() < end, await self.describe()
-            await asyncio.sleep(0.5)
+            await asyncio.sleep(every_s)
 
     async def settled(self, name: str = "hello", within_s: float = 600.0) -> None:
         await self.until(lambda: self.is_settled(name), within_s)
@@ -297,12 +319,13 @@ def run_world(
     *,
     driver: dict[str, Any] | None = None,
     cloud: dict[str, Any] | None = None,
+    with_intake: bool = False,
 ) -> None:
     """Run one story from an empty world to its end."""
     clock = FakeClock()
 
     async def main() -> None:
-        world = World(seed, clock, driver=driver or {}, cloud=cloud or {})
+        world = World(seed, clock, driver=driver or {}, cloud=cloud or {}, with_intake=with_intake)
         try:
             await scenario(world)
         finally:

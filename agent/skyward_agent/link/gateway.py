@@ -9,10 +9,11 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Protocol
 
-from skyward_agent.link.connection import Connection, connect, pinned_context
+from skyward_agent.link.connection import GatewayConnection, connect, pinned_context
 from skyward_agent.link.identity import CredentialFile, IdentityError, gateway_address, load_identity
 from skyward_agent.link.outbox import Outbox
 from skyward_agent.wire.messages import (
+    REFUSED_UNAUTHENTICATED,
     AgentHello,
     AgentWelcome,
     Dismiss,
@@ -59,11 +60,12 @@ class GatewayLink:
         self._listener = listener
         self._credential = CredentialFile(home)
         self._outbox = Outbox()
-        self._connection: Connection | None = None
+        self._connection: GatewayConnection | None = None
         self._welcome: asyncio.Future[AgentWelcome] | None = None
         self._flushing = False
         self._backoff_s = _BACKOFF_FIRST_S
         self._distrust_credential = False
+        self._refusal = ""
         self._last_problem = ""
 
     async def run(self) -> None:
@@ -85,7 +87,7 @@ class GatewayLink:
     @property
     def is_congested(self) -> bool:
         """More output would only wait."""
-        return self._welcome is not None or self._connection is None or self._connection.is_paused
+        return self._welcome is not None or self._connection is None or self._connection.is_congested
 
     def say(self, message: Started | Want | NeedFunctions) -> None:
         self._outbox.put(message)
@@ -116,11 +118,13 @@ class GatewayLink:
         connection = self._connection
         if connection is None or self._welcome is not None:
             return
-        while not connection.is_paused:
-            message = self._outbox.next()
-            if message is None:
-                return
+        if connection.is_congested:
+            return  # it calls when it takes more
+        messages = self._outbox.take()
+        for message in messages:
             connection.send(message)
+        if messages:
+            self._flush_soon()
 
     # --- one connection ------------------------------------------------------------------------------------------
 
@@ -129,54 +133,47 @@ class GatewayLink:
         identity = load_identity(self._home)
         address = gateway_address(self._home, identity)
         context = pinned_context(identity.ca)
+        self._refusal = ""
         connection = await connect(address, context, identity.server_name, self._new_connection)
         self._connection = connection
-        self._welcome = asyncio.get_running_loop().create_future()
-        welcomed = False
+        welcome = self._welcome = asyncio.get_running_loop().create_future()
         try:
             credential = "" if self._distrust_credential else self._credential.read()
             connection.send(self._listener.hello(identity.node, credential or identity.join_token))
-            heartbeat_s = await self._await_welcome(connection)
+            heartbeat_s = await _await_welcome(connection, welcome)
             if heartbeat_s is None:
-                return await connection.lost
-            welcomed = True
+                return self._refusal or "the gateway did not answer the greeting"
             _log.info("gateway reached address=%s:%d", *address)
             self._last_problem = ""
             self._backoff_s = _BACKOFF_FIRST_S
-            await self._keep_alive(connection, heartbeat_s)
-            return await connection.lost
+            silent = await self._keep_alive(connection, heartbeat_s)
+            return self._refusal or silent or f"the connection ended: {connection.error or 'closed by the gateway'}"
         finally:
-            connection.close("the agent closed the connection")
+            connection.abort()
             self._connection = None
             self._welcome = None
             self._outbox.forget_connection()
-            if welcomed:
+            if welcome.done():
                 self._listener.disconnected()
 
-    def _new_connection(self) -> Connection:
-        return Connection(self._hear, self._flush_soon)
+    def _new_connection(self) -> GatewayConnection:
+        return GatewayConnection(self._hear, self._flush_soon)
 
-    async def _await_welcome(self, connection: Connection) -> float | None:
-        """The heartbeat's period; None when the connection ended first."""
-        welcome = self._welcome
-        assert welcome is not None
-        await asyncio.wait((welcome, connection.lost), timeout=_WELCOME_S, return_when=asyncio.FIRST_COMPLETED)
-        if not welcome.done():
-            connection.close("the gateway did not answer the greeting")
-            return None
-        return welcome.result().heartbeat_s
-
-    async def _keep_alive(self, connection: Connection, heartbeat_s: float) -> None:
-        loop = asyncio.get_running_loop()
-        while not connection.lost.done():
-            silent_s = loop.time() - connection.last_heard
+    async def _keep_alive(self, connection: GatewayConnection, heartbeat_s: float) -> str:
+        """Until the connection ends. Returns what was wrong when it was ended here."""
+        while not connection.is_closed:
+            silent_s = connection.silent_s()
             if silent_s > _SILENT_BEATS * heartbeat_s:
-                connection.close("the gateway fell silent")
-                return
+                return "the gateway fell silent"
             if silent_s > heartbeat_s:
                 self._outbox.put(Ping())
             self.beat()
-            await asyncio.wait((connection.lost,), timeout=heartbeat_s)
+            try:
+                async with asyncio.timeout(heartbeat_s):
+                    await connection.closed.wait()
+            except TimeoutError:
+                pass  # time for the next one
+        return ""
 
     def _hear(self, message: object) -> None:
         connection = self._connection
@@ -189,11 +186,12 @@ class GatewayLink:
         elif isinstance(message, AgentWelcome):
             self._enter(message)
         elif isinstance(message, Refused):
-            self._distrust_credential = not self._distrust_credential
-            self._refuse(connection, f"the gateway refused this agent: {message.error}: {message.message}")
+            if message.error == REFUSED_UNAUTHENTICATED:
+                self._distrust_credential = not self._distrust_credential
+            self._refuse(f"the gateway refused this agent: {message.error}: {message.message}")
             self._listener.heard(message)
         elif isinstance(message, Dismiss):
-            self._refuse(connection, f"the gateway dismissed this node: {message.reason}")
+            self._refuse(f"the gateway dismissed this node: {message.reason}")
             self._listener.heard(message)
 
     def _enter(self, welcome: AgentWelcome) -> None:
@@ -209,6 +207,17 @@ class GatewayLink:
             waiting.set_result(welcome)
         self._listener.welcomed(welcome)
 
-    def _refuse(self, connection: Connection | None, reason: str) -> None:
-        if connection is not None:
-            connection.close(reason)
+    def _refuse(self, reason: str) -> None:
+        self._refusal = reason
+        if self._connection is not None:
+            self._connection.abort()
+
+
+async def _await_welcome(connection: GatewayConnection, welcome: asyncio.Future[AgentWelcome]) -> float | None:
+    """The heartbeat's period; None when there was no welcome."""
+    closed = asyncio.ensure_future(connection.closed.wait())
+    try:
+        await asyncio.wait((welcome, closed), timeout=_WELCOME_S, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        closed.cancel()
+    return welcome.result().heartbeat_s if welcome.done() else None

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Iterable
+from dataclasses import replace
 
 from skyward_agent.wire.messages import (
     AttemptId,
@@ -26,6 +27,12 @@ OUTPUT_BYTES = 4 * 1024 * 1024
 _BATCH_BYTES = 4 * 1024 * 1024
 _BATCH_COUNT = 512
 
+
+def gap_marker(count: int) -> bytes:
+    """The line that stands in output where some of it was thrown away."""
+    return f"\n[… {count} bytes dropped]\n".encode()
+
+
 Outgoing = Heartbeat | Ping | Started | Outputs | Reports | NeedFunctions | Want
 
 
@@ -35,6 +42,8 @@ class Outbox:
         self._started: dict[AttemptId, None] = {}
         self._outputs: deque[Output] = deque()
         self._output_bytes = 0
+        self._gaps: dict[tuple[str, int, int, str], tuple[Output, int]] = {}
+        """Per stream of an attempt: the last output that was thrown away, and how many bytes with it."""
         self._reports: dict[AttemptId, Report] = {}
         self._needed: dict[str, None] = {}
         self._want: Want | None = None
@@ -58,7 +67,7 @@ class Outbox:
             self._outputs.append(output)
             self._output_bytes += len(output.data)
         while self._output_bytes > OUTPUT_BYTES:
-            self._output_bytes -= len(self._outputs.popleft().data)
+            self._drop(self._outputs.popleft())
 
     def forget_connection(self) -> None:
         """The connection is gone: all but output is said anew, from the agent's state, on the next one."""
@@ -68,25 +77,28 @@ class Outbox:
         self._needed.clear()
         self._want = None
 
-    def next(self) -> Outgoing | None:
-        """The next message to send; None when there is nothing."""
-        if self._signs:
-            return self._signs.popleft()
+    def take(self) -> list[Outgoing]:
+        """Messages to send now, in order: not much more than a batch. Empty when there is nothing."""
+        taken: list[Outgoing] = [*self._signs]
+        self._signs.clear()
         if self._started:
-            started, self._started = Started(tuple(self._started)), {}
-            return started
-        if self._outputs:
-            return Outputs(self._next_outputs())
-        if self._reports:
-            return Reports(self._next_reports())
+            taken.append(Started(tuple(self._started)))
+            self._started.clear()
+        if self._outputs or self._gaps:
+            taken.append(Outputs(self._next_outputs()))
+        if self._reports and not self._outputs:
+            taken.append(Reports(self._next_reports()))
         if self._needed:
-            needed, self._needed = NeedFunctions(tuple(self._needed)), {}
-            return needed
-        want, self._want = self._want, None
-        return want
+            taken.append(NeedFunctions(tuple(self._needed)))
+            self._needed.clear()
+        if self._want is not None:
+            taken.append(self._want)
+            self._want = None
+        return taken
 
     def _next_outputs(self) -> tuple[Output, ...]:
-        taken: list[Output] = []
+        taken = [replace(last, data=gap_marker(count)) for last, count in self._gaps.values()]
+        self._gaps.clear()
         size = 0
         while self._outputs and size < _BATCH_BYTES:
             output = self._outputs.popleft()
@@ -94,6 +106,12 @@ class Outbox:
             taken.append(output)
         self._output_bytes -= size
         return tuple(taken)
+
+    def _drop(self, output: Output) -> None:
+        self._output_bytes -= len(output.data)
+        key = (output.task, output.item, output.attempt, output.stream)
+        _, count = self._gaps.get(key, (output, 0))
+        self._gaps[key] = (output, count + len(output.data))
 
     def _next_reports(self) -> tuple[Report, ...]:
         taken: list[Report] = []

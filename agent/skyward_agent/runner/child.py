@@ -14,12 +14,12 @@ from collections.abc import Iterator
 
 from skyward_agent.runner import facade
 from skyward_agent.runner.execution import Functions, execute
-from skyward_agent.runner.isolation import Isolation, high_descriptor, remove_directory, set_process_traits
+from skyward_agent.runner.isolation import Isolation, high_descriptor, set_process_traits
 from skyward_agent.runner.messages import CHANNEL_LOST, FunctionEnded, RunFunction, RunnerReady
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.frames import decode, encode
 from skyward_agent.wire.messages import Failure
-from skyward_agent.wire.stream import FrameSplitter
+from skyward_agent.wire.stream import FrameSplitter, joined
 
 _READ_BYTES = 1024 * 1024
 
@@ -45,7 +45,7 @@ def main(descriptor: int, parent: int, base_directory: str) -> None:
             os._exit(0)  # a fork of this process made by the function, which returned from it as well
         _send(channel, ended)
         if ended.clean:
-            remove_directory(run.directory)
+            isolation.put_away(run.directory)
     os._exit(0)
 
 
@@ -78,7 +78,7 @@ def _runs(channel: socket.socket) -> Iterator[RunFunction]:
 
 def _send(channel: socket.socket, message: RunnerReady | FunctionEnded) -> None:
     try:
-        for part in encode(message):
-            channel.sendall(part)
+        for piece in joined(encode(message)):
+            channel.sendall(piece)
     except OSError:
         os._exit(CHANNEL_LOST)

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import json
+from functools import lru_cache
 from pathlib import Path
 
-from skyward_agent.wire.messages import Configure, Lease
+from skyward_agent.wire.messages import Configure, Lease, Peer
 from skyward_agent.wire.world import INFO_VARIABLE, NodeInfo
 
 
@@ -23,16 +24,30 @@ def attempt_environment(
 ) -> dict[str, str]:
     """The image's variables, then the pool's, then the task's: the later ones win."""
     frozen = lease.rank >= 0
-    world = lease.world if frozen else configure.world
+    info = _node_info(
+        configure.node,
+        configure.pool,
+        lease.rank if frozen else configure.rank,
+        lease.world if frozen else configure.world,
+        accelerators,
+        lane,
+    )
+    return {**image, **configure.env, **lease.env, INFO_VARIABLE: info}
+
+
+@lru_cache(maxsize=256)
+def _node_info(
+    node: str, pool: str, rank: int, world: tuple[Peer, ...], accelerators: tuple[str, ...], lane: int
+) -> str:
+    """NodeInfo as JSON; nearly every task of a lane has the same."""
     peers = tuple(peer.address for peer in world)
-    info = NodeInfo(
-        node=configure.node,
-        pool=configure.pool,
-        rank=lease.rank if frozen else configure.rank,
+    return NodeInfo(
+        node=node,
+        pool=pool,
+        rank=rank,
         world_size=len(world),
         peers=peers,
         head_address=peers[0] if peers else "",
         accelerators=accelerators,
         lane=lane,
-    )
-    return {**image, **configure.env, **lease.env, INFO_VARIABLE: info.to_json()}
+    ).to_json()

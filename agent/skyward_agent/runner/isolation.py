@@ -16,7 +16,7 @@ import signal
 import sys
 import threading
 from pathlib import Path
-from typing import TextIO
+from typing import Any, TextIO
 
 _STANDARD = (0, 1, 2)
 _HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE)
@@ -55,7 +55,10 @@ class Isolation:
 
     def __init__(self, base_directory: str) -> None:
         self._base_directory = base_directory
+        self._spare = Path(base_directory) / f".spare-{os.getpid()}"
         self._environment = dict(os.environ)
+        self._raw_environment = dict(_raw_environment())
+        self._task_variables: tuple[str, ...] = ()
         self._umask = os.umask(0o022)
         os.umask(self._umask)
         self._saved = {descriptor: high_descriptor(descriptor) for descriptor in _STANDARD}
@@ -70,9 +73,14 @@ class Isolation:
         self._use_streams()
 
     def enter(self, directory: str, env: dict[str, str]) -> None:
-        """Begin a task: its own directory and environment. Raises OSError when the directory cannot be made."""
-        Path(directory).mkdir(0o700)
+        """Begin a task: its own directory and environment. Raises OSError when the directory cannot be made, ValueError for
+        an impossible variable."""
+        try:
+            self._spare.rename(directory)
+        except FileNotFoundError:
+            Path(directory).mkdir(0o700)
         os.chdir(directory)
+        self._task_variables = tuple(env)
         os.environ.update(env)
         self._threads = set(threading.enumerate())
 
@@ -92,6 +100,20 @@ class Isolation:
         sys.setrecursionlimit(self._recursion_limit)
         self._use_streams()
         return intact and not self._threads_survive() and not _processes_survive()
+
+    def put_away(self, directory: str) -> None:
+        """Remove an ended task's directory. An empty one is kept under another name for the next task: on a disk, making and
+        removing one for each takes longer than most short tasks. What cannot be removed now, the agent's next start sweeps."""
+        try:
+            with os.scandir(directory) as entries:
+                is_empty = next(entries, None) is None
+            if is_empty:
+                Path(directory).chmod(0o700)
+                Path(directory).rename(self._spare)
+                return
+        except OSError:
+            pass
+        shutil.rmtree(directory, ignore_errors=True)
 
     def _flush(self) -> bool:
         """Output comes before the report, whatever the task put in the place of the streams."""
@@ -114,6 +136,13 @@ class Isolation:
 
     def _restore_environment(self) -> None:
         """Only what differs is touched: most tasks change nothing, and each change is a call into C."""
+        for name in self._task_variables:
+            if name in self._environment:
+                os.environ[name] = self._environment[name]
+            else:
+                os.environ.pop(name, None)
+        if _raw_environment() == self._raw_environment:
+            return
         current = dict(os.environ)
         for name in current.keys() - self._environment.keys():
             del os.environ[name]
@@ -147,12 +176,10 @@ class Isolation:
         return any(thread.is_alive() and thread not in self._threads for thread in threading.enumerate())
 
 
-def remove_directory(directory: str) -> None:
-    """Remove a task's directory, however the task left it. What cannot be removed now, the agent's next start sweeps."""
-    try:
-        Path(directory).rmdir()  # nearly always empty
-    except OSError:
-        shutil.rmtree(directory, ignore_errors=True)
+def _raw_environment() -> dict[Any, Any]:
+    """The environment without a conversion of each entry, where this Python lets us see it."""
+    raw = getattr(os.environ, "_data", None)
+    return raw if isinstance(raw, dict) else dict(os.environ)
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

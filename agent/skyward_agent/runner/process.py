@@ -22,7 +22,7 @@ from skyward_agent.runner.tree import kill_trees, memory_of, send_signal, tree_m
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.frames import FrameError, decode, encode
 from skyward_agent.wire.messages import Failure, Lease
-from skyward_agent.wire.stream import FrameSplitter
+from skyward_agent.wire.stream import FrameSplitter, joined
 
 _READ_BYTES = 64 * 1024
 _DRAIN_BYTES = 1024 * 1024
@@ -81,8 +81,7 @@ class Child:
         self.lane = lane
         self.number = number
         self.current: _Current | None = None
-        self.directory_left: Path | None = None
-        """Of the last attempt, when the child may have died before it could remove it."""
+        self._directory: Path | None = None
         self._place = place
         self._events = events
         self._functions: OrderedDict[str, None] = OrderedDict()
@@ -187,7 +186,7 @@ class Child:
         self._functions.move_to_end(lease.function)
         forget = [self._functions.popitem(last=False)[0]] if len(self._functions) > _FUNCTIONS_KEPT else []
         self.current = _Current(lease, OutputBuffer(attempt, wanted=lease.stream), self._loop.time())
-        self.directory_left = directory
+        self._directory = directory
         self._count_oom_kills()
         self._say(
             RunFunction(
@@ -200,6 +199,12 @@ class Child:
                 env=env,
             )
         )
+
+    @property
+    def directories_left(self) -> tuple[Path, ...]:
+        """What a dead child may have left on the disk."""
+        spare = self._place.tasks / f".spare-{self.pid}"
+        return (spare,) if self._directory is None else (spare, self._directory)
 
     def seconds(self) -> float:
         """How long the current attempt has been with the child."""
@@ -217,7 +222,7 @@ class Child:
         return memory_of(self.pid) > limit_bytes // 2
 
     def _say(self, message: RunFunction) -> None:
-        self._channel.unsent.extend(memoryview(part) for part in encode(message) if part)
+        self._channel.unsent.extend(memoryview(piece) for piece in joined(encode(message)))
         self._send()
 
     def _send(self) -> None:
@@ -269,7 +274,7 @@ class Child:
             self.drain()
             output, self.current = self.current.output, None
             if message.clean:
-                self.directory_left = None
+                self._directory = None
             self._events.ended(self, message, output)
 
     def drain(self) -> None:

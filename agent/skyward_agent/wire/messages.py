@@ -53,6 +53,8 @@ REFUSED_DISMISSED = "Dismissed"
 """The node has left: the agent stops for good."""
 REFUSED_SUPERSEDED = "Superseded"
 """A newer incarnation of this node's agent holds its place: this one exits."""
+REFUSED_UNAUTHENTICATED = "Unauthenticated"
+"""The token is not valid for this node: the agent tries the other one that it has."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,12 +1,14 @@
-"""From a stream of bytes to whole frames."""
+"""From a stream of bytes to whole frames, and back to few writes."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 
 from skyward_agent.wire.frames import FrameError, frame_length
 
 _PREFIX = 4
+_JOINED_BYTES = 64 * 1024
+"""Parts up to this size are cheaper to copy than to write one by one."""
 
 
 class FrameSplitter:
@@ -38,3 +40,20 @@ class FrameSplitter:
                 yield frame
         finally:
             del self._held[:start]
+
+
+def joined(parts: Iterable[bytes]) -> list[bytes]:
+    """The same bytes in few pieces: small neighbours together, large ones as they are."""
+    pieces: list[bytes] = []
+    small: list[bytes] = []
+    for part in parts:
+        if len(part) < _JOINED_BYTES:
+            small.append(part)
+            continue
+        if small:
+            pieces.append(b"".join(small))
+            small = []
+        pieces.append(part)
+    if small:
+        pieces.append(b"".join(small))
+    return pieces

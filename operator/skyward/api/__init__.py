@@ -1,6 +1,6 @@
 """The words of the API: frozen pydantic models that are the only source of JSON schema, defaults and validation."""
 
-from skyward.api.base import API_VERSION, GROUP, SERVER_NAME, VERSION, Json, Time, Word, to_time
+from skyward.api.base import API_VERSION, GROUP, VERSION, Json, Time, Word, to_time
 from skyward.api.conditions import (
     Condition,
     NodeCondition,
@@ -31,6 +31,7 @@ from skyward.api.pool import (
 from skyward.api.providers import LocalFaults, LocalOptions, ProviderSpec
 from skyward.api.source import Problem, Source, SourceSpec, SourceStatus
 from skyward.api.task import ItemCounts, Task, TaskFailure, TaskPhase, TaskSpec, TaskStatus
+from skyward_agent.wire.names import SERVER_NAME
 
 KINDS: tuple[type[Object], ...] = (Pool, Node, Task, Source, Event)
 

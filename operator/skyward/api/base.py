@@ -11,8 +11,6 @@ from pydantic.alias_generators import to_camel
 GROUP = "skyward.dev"
 VERSION = "v1alpha1"
 API_VERSION = f"{GROUP}/{VERSION}"
-SERVER_NAME = "skyward-operator"
-"""Name in the operator's certificate: what clients check instead of an address, so a tunnel's end is as good as the listener."""
 
 Json = dict[str, Any]
 """A JSON object at the border of a room; inside, words and facts are used instead."""

@@ -26,6 +26,8 @@ class _Entry:
     @property
     def is_at_work(self) -> bool:
         """Not started yet, or running: connecting, bootstrapping, or holding a tunnel."""
+        if self.channel.progress.state in (BootstrapState.FAILED, BootstrapState.HOST_KEY_MISMATCH):
+            return False
         return self.task is None or not self.task.done()
 
 

@@ -12,8 +12,8 @@ from typing import Any
 from ruamel.yaml import YAML
 from ruamel.yaml.error import YAMLError
 
-from skyward.api import SERVER_NAME
 from skyward.errors import UserError
+from skyward_agent.wire.names import SERVER_NAME
 
 VARIABLE = "SKYWARD_CONFIG"
 TASKS_EXTENSION = "skyward.dev/tasks"

@@ -17,7 +17,6 @@ from typing import TYPE_CHECKING, Any, Self
 
 import httpx
 
-from skyward.api import SERVER_NAME
 from skyward.client.config import ClientConfig
 from skyward.errors import (
     AlreadyExists,
@@ -30,6 +29,7 @@ from skyward.errors import (
     SkyError,
     UserError,
 )
+from skyward_agent.wire.names import SERVER_NAME
 
 if TYPE_CHECKING:
     from skyward.api import Json

@@ -140,7 +140,8 @@ class TaskConnection:
             self._keeper.cancel()
         if self._connection is not None:
             await self._connection.hang_up()
-        await self._group.__aexit__(kind, error, traceback)
+        # What the body raised is its own affair: given to the group, it would come out wrapped in an ExceptionGroup.
+        await self._group.__aexit__(None, None, None)
 
     # --- what callers ask ----------------------------------------------------------------------------------------------
 

@@ -117,7 +117,8 @@ class TaskQueue(Protocol):
         ...
 
     async def lease(self, holder: Holder, capacity: int) -> tuple[Lease, ...]:
-        """Up to `capacity` attempts for this agent, durable when it returns; empty when there is nothing for it."""
+        """Up to `capacity` attempts for this agent, durable when it returns; empty when there is nothing for it, and for a node
+        that was released as lost until its agent calls `resume`."""
         ...
 
     async def started(self, holder: Holder, attempts: Sequence[AttemptId]) -> None: ...

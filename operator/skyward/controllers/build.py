@@ -20,6 +20,10 @@ from skyward_agent.wire.messages import AttemptId, Result
 
 _COUNTS_DELAY_S = 1.0
 """How late a pool's status may show the numbers of its queue."""
+_GATHER_S = 0.0005
+_GATHER_AT_MOST_S = 0.5
+"""A pool waits this long for each of its nodes after one of them changed: a pass looks at all of them, and in a large pool
+many change together."""
 
 
 def build(deps: Deps) -> tuple[Component, ...]:
@@ -105,7 +109,10 @@ class _Queues:
         if not isinstance(node, Node):
             return
         self.nodes.add(node.key)
-        self.pools.add(f"{node.metadata.namespace}/{node.spec.pool}")
+        siblings = self._deps.cache.count_nodes(node.spec.pool_uid)
+        self.pools.add_after(
+            f"{node.metadata.namespace}/{node.spec.pool}", min(siblings * _GATHER_S, _GATHER_AT_MOST_S)
+        )
         self.tasks.add(node.metadata.uid)
         if change.verb is not Verb.DELETED and node.metadata.deletion_timestamp is not None:
             self._leaving.add(node.key)

@@ -32,7 +32,9 @@ class Observer:
         for observed in nodes:
             providers.update(providers_of(observed.node, observed.launch))
         now = self._deps.clock.now()
-        unsynced = tuple(sorted(name for name in providers if not self._deps.listings.fresh(name, now)))
+        unsynced = tuple(
+            self._with_error(name) for name in sorted(providers) if not self._deps.listings.fresh(name, now)
+        )
         return ObservedPool(pool=pool, nodes=nodes, synced=not unsynced, unsynced=unsynced)
 
     def unbound_instances(self, launch: Launch) -> tuple[Instance, ...]:
@@ -42,6 +44,10 @@ class Observer:
             return ()
         bound = {node.status.provider_id for node in self._deps.cache.nodes_of(launch.pool_uid)}
         return tuple(instance for instance in found if instance.id not in bound)
+
+    def _with_error(self, provider: str) -> str:
+        error = self._deps.listings.error(provider)
+        return f"{provider} ({error})" if error else provider
 
     def _instance(self, node: Node, launch: Launch | None) -> Instance | None:
         if not node.status.provider_id:

@@ -6,7 +6,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from itertools import groupby
+from itertools import chain, groupby, islice
 from types import UnionType
 from typing import Any, Union, get_args, get_origin
 
@@ -20,6 +20,8 @@ from skyward.documents.tree import Path
 
 USER_METADATA = ("name", "namespace", "labels", "annotations")
 TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec")
+MAX_CAUSES = 20
+"""Of each kind, for one document: a file of rubbish is not worth more."""
 _STAND_IN = "x"
 _LEADING_FIELD = re.compile(r"[A-Za-z][A-Za-z.]*")
 
@@ -51,11 +53,12 @@ def check(raw: Any) -> Checked:
         )
     if wrong_kind := tuple(_kind(raw)):
         return _refused(*wrong_kind)
-    causes = [*_top_level(raw), *_metadata(raw.get("metadata")), *_spec(raw.get("spec"))]
+    found = chain(_top_level(raw), _metadata(raw.get("metadata")), _spec(raw.get("spec")))
+    causes = list(islice(found, MAX_CAUSES))
     try:
         pool = Pool.model_validate(_cleaned(raw), strict=True, by_alias=True, by_name=False)
     except ValidationError as err:
-        causes.extend(_findings(err, raw))
+        causes.extend(islice(_findings(err, raw), MAX_CAUSES))
     else:
         if not causes:
             return Checked(pool, ())
@@ -101,6 +104,10 @@ def _metadata(metadata: Any) -> Iterator[Cause]:
             yield Cause(("metadata", name), f"{name} is set by the operator; remove it")
         else:
             yield Cause(("metadata", name), wording.unknown(name, USER_METADATA))
+    yield from _bad_names(metadata)
+
+
+def _bad_names(metadata: Json) -> Iterator[Cause]:
     for name in ("name", "namespace"):
         if isinstance(value := metadata.get(name), str):
             try:
@@ -136,9 +143,7 @@ def _cleaned(raw: Json) -> Json:
     cleaned: Json = {name: raw[name] for name in TOP_LEVEL if name in raw}
     if isinstance(metadata := raw.get("metadata"), dict):
         cleaned["metadata"] = {name: metadata[name] for name in USER_METADATA if name in metadata}
-        for cause in _metadata(metadata):
-            if cause.path[-1] in ("name", "namespace"):
-                cleaned["metadata"][cause.path[-1]] = _STAND_IN
+        cleaned["metadata"].update({cause.path[-1]: _STAND_IN for cause in _bad_names(metadata)})
     if isinstance(spec := raw.get("spec"), dict):
         cleaned["spec"] = expanded(_supported(spec))
     return _with_tuples(cleaned)  # type: ignore[no-any-return]

@@ -212,5 +212,7 @@ class Composer:
         if not isinstance(event, AliasEvent) and event.anchor:
             found = _ANCHOR.match(self._text, start)
             start = found.end() if found is not None else start
-        line_start = max(self._text.rfind("\n", 0, start), self._text.rfind("\r", 0, start)) + 1
-        return Span(start, max(start, end), self._line(event), start - line_start)
+        column = int(event.start_mark.column) + start - event.start_mark.index
+        if "\n" in (skipped := self._text[event.start_mark.index : start]):
+            column = len(skipped) - skipped.rfind("\n") - 1
+        return Span(start, max(start, end), self._line(event), column)

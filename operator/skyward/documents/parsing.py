@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from skyward.api import DEFAULT_NAMESPACE, Pool, Problem, check_name
-from skyward.documents.checking import Cause, check
+from skyward.documents.checking import MAX_CAUSES, Cause, check
 from skyward.documents.chunks import Chunk, split
 from skyward.documents.composing import Composer
 from skyward.documents.tree import Malformed, Tree, line_of, to_json
@@ -16,7 +16,7 @@ from skyward.documents.tree import Malformed, Tree, line_of, to_json
 MAX_FILE_BYTES = 1 << 20
 MAX_DOCUMENTS = 1000
 _BOM = "\ufeff"
-_METADATA = re.compile(r"^(metadata\s*:.*(?:\n(?:[ \t].*|#.*|\s*))*)", re.MULTILINE)
+_METADATA = re.compile(r"^metadata[ \t]*:.*(?:\r?\n(?:[ \t#].*)?)*", re.MULTILINE)
 _CLAIM = r"""(?:^[ \t]+|[{{,][ \t]*)["']?{}["']?[ \t]*:[ \t]+["']?([a-z0-9][-a-z0-9]*)"""
 
 
@@ -87,7 +87,7 @@ def compose(chunk: Chunk) -> tuple[Tree | None, list[tuple[int, str]]]:
     """The chunk's tree and the faults that did not stop its reading. Raises Malformed."""
     composer = Composer(chunk.text, chunk.line)
     tree = composer.compose()
-    return tree, composer.problems
+    return tree, composer.problems[:MAX_CAUSES]
 
 
 def _read(file: str, index: int, chunk: Chunk) -> Document | BrokenDocument | None:

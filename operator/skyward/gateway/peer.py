@@ -37,7 +37,7 @@ log = structlog.get_logger()
 
 _BACKLOG_BYTES = 64 * 1024 * 1024
 """Reports taken in and not yet committed: beyond this the agent is no longer read."""
-_RETRY_S = 1.0
+_RETRY_S = 0.5
 _START_MARK_S = 0.01
 
 Attempt = tuple[str, int, int]

@@ -10,7 +10,19 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from skyward.api import FINALIZER, Condition, Pool, PoolCondition, PoolStatus, Reason, Status, set_condition, to_time
+from skyward.api import (
+    FINALIZER,
+    Condition,
+    Pool,
+    PoolCondition,
+    PoolStatus,
+    Reason,
+    Status,
+    find,
+    is_true,
+    set_condition,
+    to_time,
+)
 from skyward.contracts import Transaction
 from skyward.documents import Document, diff_spec
 from skyward.intake.declared import Declared, document_of, place, places
@@ -121,16 +133,16 @@ def _settle(tx: Transaction, pool: Pool, declared: Declared, rules: Rules, appli
 
 
 def _update(tx: Transaction, pool: Pool, document: Document, revision: str, rules: Rules, applied: Applied) -> None:
-    new = updated_pool(pool, document, revision, to_time(rules.now))
-    if new == pool:
+    if _says_all(pool, document):
         return
+    new = updated_pool(pool, document, revision, to_time(rules.now))
     tx.put(new)
     if new.spec != pool.spec:
         changes = diff_spec(pool.spec.to_json(), new.spec.to_json())
         shown = "; ".join(str(change) for change in changes[:_SHOWN_CHANGES])
         more = f"; and {len(changes) - _SHOWN_CHANGES} more" if len(changes) > _SHOWN_CHANGES else ""
         record_event(tx, new, Reason.SPEC_CHANGED, f"{place(document)}: {shown}{more}", now=rules.now)
-    elif _acceptance(new) != _acceptance(pool):
+    elif not is_true(pool.status.conditions, PoolCondition.ACCEPTED):
         record_event(tx, new, Reason.MANIFEST_ACCEPTED, f"{place(document)} is good again", now=rules.now)
     applied.changed.append(pool.key)
 
@@ -173,6 +185,15 @@ def _accepted(pool: Pool, now: datetime) -> Pool:
     return pool.replace(status=pool.status.replace(conditions=conditions))
 
 
-def _acceptance(pool: Pool) -> tuple[Status, Reason] | None:
-    found = next((each for each in pool.status.conditions if each.type == PoolCondition.ACCEPTED), None)
-    return None if found is None else (found.status, found.reason)
+def _says_all(pool: Pool, document: Document) -> bool:
+    """Nothing to do, as for nearly all pools of nearly every snapshot."""
+    accepted = find(pool.status.conditions, PoolCondition.ACCEPTED)
+    meta, wanted = pool.metadata, document.pool
+    return (
+        accepted is not None
+        and accepted.status is Status.TRUE
+        and pool.status.file == place(document)
+        and meta.labels == wanted.metadata.labels
+        and meta.annotations == wanted.metadata.annotations
+        and pool.spec == wanted.spec
+    )

@@ -65,6 +65,9 @@ class ObjectCache:
         nodes = self._nodes_by_pool.get(pool_uid, {}).values()
         return tuple(sorted(nodes, key=lambda node: (node.spec.slot, node.metadata.name)))
 
+    def count_nodes(self, pool_uid: str) -> int:
+        return len(self._nodes_by_pool.get(pool_uid, ()))
+
     def node_by_uid(self, uid: str) -> Node | None:
         key = self._nodes_by_uid.get(uid)
         return self.get(Node, key) if key is not None else None

@@ -95,7 +95,8 @@ class Controller:
     async def _pass(self, key: str) -> None:
         started = self._clock.monotonic()
         try:
-            following = await self._reconciler.reconcile(key)
+            with structlog.contextvars.bound_contextvars(controller=self.name):
+                following = await self._reconciler.reconcile(key)
         except Exception as error:
             self.failures += 1
             self._report(key, error, self.queue.add_failed(key), self._clock.monotonic() - started)

@@ -23,7 +23,7 @@ _log = structlog.get_logger()
 _STALE_RESYNCS = 3
 _FASTEST_SHARE = 1 / 20
 _SLOWING = 1.5
-_MOVING_SHARE = 1 / 5
+_MOVING_SHARE = 1 / 8
 _MOVING = (InstanceState.STARTING, InstanceState.LEAVING)
 _DEADLINE_S = 120.0
 

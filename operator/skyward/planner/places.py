@@ -45,6 +45,8 @@ class Member:
     """Made from another template than the pool's, or a user asked for its replacement."""
     interrupted: bool = False
     """Its instance was taken by the provider."""
+    provider_says: str = ""
+    """Why the instance is as it is, in the provider's words."""
 
     @property
     def key(self) -> str:
@@ -70,6 +72,7 @@ def _member(observed: ObservedNode, current: str) -> Member:
         place=_place(observed),
         outdated=node.spec.template_hash != current or wants_replacement(node),
         interrupted=instance is not None and instance.state is instance.state.PREEMPTED,
+        provider_says=instance.message if instance is not None else "",
     )
 
 

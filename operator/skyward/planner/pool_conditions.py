@@ -117,12 +117,12 @@ def _nodes_ready(at: Situation) -> ConditionUpdate:
     message = f"{at.counts.ready} of {at.wanted} nodes are ready"
     if at.counts.ready >= at.wanted:
         return true(PoolCondition.NODES_READY, Reason.AS_DESIRED, message)
-    return false(PoolCondition.NODES_READY, Reason.TOO_FEW_NODES, f"{message}, {at.counts.pending} are coming up")
+    return false(PoolCondition.NODES_READY, Reason.TOO_FEW_NODES, f"{message}, coming up: {at.counts.pending}")
 
 
 def _up_to_date(at: Situation) -> ConditionUpdate:
     if at.outdated:
-        message = f"{at.outdated} nodes are still of an older template"
+        message = f"nodes that are still of an older template: {at.outdated}"
         return false(PoolCondition.NODES_UP_TO_DATE, Reason.TEMPLATE_CHANGED, message)
     return true(PoolCondition.NODES_UP_TO_DATE, Reason.AS_DESIRED)
 
@@ -131,7 +131,7 @@ def _available(at: Situation) -> ConditionUpdate:
     floor = bounds(at.pool.spec).floor
     if at.counts.ready >= floor and (at.counts.ready or not at.wanted):
         return true(PoolCondition.AVAILABLE, Reason.AS_DESIRED)
-    message = f"{at.counts.ready} nodes are ready, at least {max(floor, 1)} must be"
+    message = f"{at.counts.ready} of {at.wanted} nodes are ready, at least {max(floor, 1)} must be"
     return false(PoolCondition.AVAILABLE, Reason.TOO_FEW_NODES, message)
 
 
@@ -149,7 +149,7 @@ def _scaling_down(at: Situation) -> ConditionUpdate:
     settled = not at.outdated and not at.deleting and at.counts.ready >= at.wanted
     leaving = at.counts.leaving if settled else 0
     if surplus or leaving:
-        message = f"{max(surplus, leaving)} nodes more than wanted are leaving"
+        message = f"nodes that leave because they are more than wanted: {max(surplus, leaving)}"
         return true(PoolCondition.SCALING_DOWN, Reason.TOO_MANY_NODES, message)
     return false(PoolCondition.SCALING_DOWN, Reason.AS_DESIRED)
 
@@ -158,7 +158,7 @@ def _rolling_out(at: Situation) -> ConditionUpdate:
     if not at.outdated or at.deleting:
         return false(PoolCondition.ROLLING_OUT, Reason.AS_DESIRED)
     message = (
-        f"{at.counts.up_to_date} of {at.wanted} nodes are of the current template, {at.outdated} are to be replaced"
+        f"{at.counts.up_to_date} of {at.wanted} nodes are of the current template, still to replace: {at.outdated}"
     )
     return true(PoolCondition.ROLLING_OUT, Reason.TEMPLATE_CHANGED, message)
 
@@ -172,7 +172,9 @@ def _remediating(at: Situation) -> ConditionUpdate:
     if at.deleting or at.failures.stopped or not _disturbed(at):
         return false(PoolCondition.REMEDIATING, Reason.AS_DESIRED)
     if at.failures.consecutive:
-        message = f"{at.failures.consecutive} new nodes failed, one at a time is tried again: {at.failures.message}"
+        message = (
+            f"new nodes that failed in a row: {at.failures.consecutive}; one is tried again: {at.failures.message}"
+        )
         return true(PoolCondition.REMEDIATING, Reason.BACKING_OFF, message)
     names = [member.node.metadata.name for member in at.members if member.place in (Place.FAILED, Place.LOST)]
     if names:
@@ -183,7 +185,7 @@ def _remediating(at: Situation) -> ConditionUpdate:
 def _deleting(at: Situation) -> ConditionUpdate:
     if not at.deleting:
         return drop(PoolCondition.DELETING)
-    message = f"waiting until {at.counts.nodes} nodes are proved gone" if at.counts.nodes else "all nodes are gone"
+    message = f"nodes not yet proved gone: {at.counts.nodes}" if at.counts.nodes else "all nodes are gone"
     return true(PoolCondition.DELETING, Reason.POOL_DELETED, message)
 
 
@@ -213,7 +215,7 @@ def _ready(at: Situation, stalled: ConditionUpdate) -> ConditionUpdate:
     if stalled.status is Status.TRUE:
         return false(PoolCondition.READY, stalled.reason, f"{message}; {stalled.message}")
     if at.outdated:
-        return false(PoolCondition.READY, Reason.TEMPLATE_CHANGED, f"{message}, {at.outdated} of an older template")
+        return false(PoolCondition.READY, Reason.TEMPLATE_CHANGED, f"{message}, of an older template: {at.outdated}")
     if at.counts.ready >= at.wanted:
         return true(PoolCondition.READY, Reason.AS_DESIRED, message)
     if at.refusal is not None:

@@ -68,9 +68,11 @@ def _is_broken(member: Member) -> bool:
 def _retire_broken(member: Member) -> RetireNode:
     if member.place is Place.FAILED:
         return RetireNode(member.key, Reason.NODE_FAILED, first_line(member.node.status.failure))
+    because = f": {member.provider_says}" if member.provider_says else ""
     if member.interrupted:
-        return RetireNode(member.key, Reason.INTERRUPTED, "its provider took the instance away")
-    return RetireNode(member.key, Reason.NODE_LOST, f"its instance {member.node.status.provider_id} stopped for good")
+        return RetireNode(member.key, Reason.INTERRUPTED, f"its provider took the instance away{because}")
+    instance = member.node.status.provider_id
+    return RetireNode(member.key, Reason.NODE_LOST, f"its instance {instance} stopped for good{because}")
 
 
 # --- scale-down --------------------------------------------------------------------------------------------------
@@ -84,7 +86,7 @@ def _excess(standing: Sequence[Member], limits: Bounds, failures: Failures, now:
     chosen: list[Choice] = []
     while len(rest) > limits.most(rest):
         member = rest.pop()
-        message = f"{len(standing)} nodes stand where {limits.nodes} are wanted"
+        message = f"more nodes than wanted: {len(standing)}, wanted {limits.nodes}"
         chosen.append((member, RetireNode(member.key, Reason.TOO_MANY_NODES, message)))
     return chosen
 

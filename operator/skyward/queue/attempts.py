@@ -44,6 +44,8 @@ class Attempts:
         return self._lost.get(node_uid)
 
     async def lease(self, holder: Holder, capacity: int) -> tuple[Lease, ...]:
+        if holder.node_uid in self._lost:
+            return ()  # a connection that outlived its node; an agent that came back would have called resume
         taken = self._board.take(holder, capacity)
         if not taken:
             return ()
@@ -121,8 +123,8 @@ class Attempts:
         self._lost[node_uid] = message
         for _ in range(_ROUNDS):
             ends = self._lost_ends(node_uid, outcome, message)
-            if not ends:
-                return
+            if not ends or node_uid not in self._lost:
+                return  # all ended, or an agent of this node came back meanwhile: what it takes now is its own
             await self._end(ends)
         log.error("attempts of a lost node do not end", node=node_uid, attempts=len(ends))
 

@@ -116,11 +116,10 @@ class DurableQueue:
         return tx.tasks.add(row, submitted.items), True
 
     def _inserted(self, submitted: Submission, row: TaskRow, is_new: bool) -> Accepted:
-        if is_new and row.items:
+        if is_new:
             task = self._board.add(row, submitted.items)
-            self._notices.work_available(task, range(row.items))
-        elif is_new:
-            self._board.add(row)
+            if row.items:
+                self._notices.work_available(task, range(row.items))
         return _accepted(row)
 
     async def _catch_up(self, pool: str, row: TaskRow) -> None:

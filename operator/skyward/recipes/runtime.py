@@ -231,8 +231,12 @@ step() {
   began=$now
   rm -f "$S/steps/$id.pipe" "$S/steps/$id.end"
   mkfifo "$S/steps/$id.pipe" || exit 1
-  # It lives as long as anything that the step left running, so it must hold nothing of ours.
-  keep_output <"$S/steps/$id.pipe" >/dev/null 2>&1 9>&- &
+  # It lives as long as anything that the step left running, so it must hold nothing of ours. By exec: a shell keeps
+  # hidden copies of what it redirects for a while.
+  (
+    exec <"$S/steps/$id.pipe" >/dev/null 2>&1 9>&-
+    keep_output
+  ) &
   reader=$!
   status=0
   call step "$function" "$deadline" >"$S/steps/$id.pipe" 2>&1 || status=$?

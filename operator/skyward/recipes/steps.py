@@ -19,7 +19,7 @@ class Step:
     """Commands for `sh -e`, with the functions and variables of the runtime."""
     deadline_s: int
     unless: str = ""
-    """Commands; the step is not needed when they succeed."""
+    """Commands; the step is not needed when they succeed within a minute."""
     check: str = ""
     """Commands; the mark of an earlier run only counts while they succeed."""
     checkpoint: bool = False

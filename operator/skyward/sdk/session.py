@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Self
 from skyward.api import ObjectMeta, Pool
 from skyward.client.config import ClientConfig, config_path, load_config
 from skyward.client.tasks import RECONNECT_S
-from skyward.documents import parse_file
 from skyward.errors import Invalid, NotFound, PoolNotFound, SkyError
 from skyward.sdk.engine import Engine
 from skyward.sdk.pool import PoolHandle
@@ -125,6 +124,9 @@ def _python() -> str:
 
 
 def _read_manifest(manifest: str | Path) -> Pool:
+    # Reading manifests takes a YAML library that a session which only calls functions does without.
+    from skyward.documents import parse_file
+
     is_text = isinstance(manifest, str) and ("\n" in manifest or ":" in manifest)
     if is_text:
         name, data = "<text>", str(manifest).encode()

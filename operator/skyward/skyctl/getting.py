@@ -78,7 +78,9 @@ def api_resources(ctx: typer.Context) -> None:
     """The kinds that the operator serves."""
     with Session.of(ctx).client() as client:
         kinds = [kind for kind in client.resources()["resources"] if "/" not in kind["name"]]
-    rows = [(kind["name"], ",".join(kind.get("shortNames") or ()), kind["kind"], ",".join(kind["verbs"])) for kind in kinds]
+    rows = [
+        (kind["name"], ",".join(kind.get("shortNames") or ()), kind["kind"], ",".join(kind["verbs"])) for kind in kinds
+    ]
     print_columns([("NAME", "SHORTNAMES", "KIND", "VERBS"), *sorted(rows)])
 
 

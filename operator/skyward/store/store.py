@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import structlog
+from sqlalchemy.exc import OperationalError
 
 from skyward.contracts import Change, Clock, Ids, Transaction
 from skyward.errors import StateUnusable, StoreUnavailable
@@ -164,7 +165,7 @@ class _Readers:
                 self._opened.append(database)
             with database.sql.begin():
                 return work(self._view(database))
-        except sqlite3.Error as error:
+        except (sqlite3.OperationalError, OperationalError) as error:
             raise StoreUnavailable(f"the store could not be read: {error}") from error
 
 

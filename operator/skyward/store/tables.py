@@ -71,6 +71,7 @@ class TaskTable(SQLModel, table=True):
         UniqueConstraint("namespace", "name", name="uq_tasks_name"),
         UniqueConstraint("submitter", "key", name="uq_tasks_key"),
         Index("ix_tasks_finished_at", "finished_at"),
+        {"sqlite_autoincrement": True},  # a seq is never given again: it names a task also after its row is gone
     )
 
     seq: int | None = Field(default=None, primary_key=True)

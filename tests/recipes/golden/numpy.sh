@@ -279,12 +279,11 @@ call() (
 )
 
 # Keep the beginning of a flood while it comes and its end once it is over: it cannot fill the disk.
-keep_output() (
+keep_output() {
   trap - PIPE
-  exec 9>&- >/dev/null 2>&1
   head -c 1048576 >"$S/steps/$id.log"
   tail -c 65536 >"$S/steps/$id.end"
-)
+}
 
 show_tail() {
   tries=0
@@ -332,7 +331,12 @@ step() {
   began=$now
   rm -f "$S/steps/$id.pipe" "$S/steps/$id.end"
   mkfifo "$S/steps/$id.pipe" || exit 1
-  keep_output <"$S/steps/$id.pipe" &
+  # It lives as long as anything that the step left running, so it must hold nothing of ours. By exec: a shell keeps
+  # hidden copies of what it redirects for a while.
+  (
+    exec <"$S/steps/$id.pipe" >/dev/null 2>&1 9>&-
+    keep_output
+  ) &
   reader=$!
   status=0
   call step "$function" "$deadline" >"$S/steps/$id.pipe" 2>&1 || status=$?

@@ -5,6 +5,8 @@ reads the owner mark of this installation and nothing else."""
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Iterable
+from dataclasses import dataclass
 
 import structlog
 
@@ -35,7 +37,8 @@ class GarbageReconciler:
         if listing is None or not self._deps.listings.fresh(key, now):
             return DONE
         driver = self._deps.drivers[key]
-        orphans = [one for one in listing.instances if self._is_orphan(one)]
+        records = _Records.of(self._deps.cache.list(Node))
+        orphans = [one for one in listing.instances if self._is_orphan(one, records)]
         self._forget_marks(key, {one.id for one in orphans})
         for orphan in orphans:
             if self._is_proved(orphan, listing, driver.facts.visibility_s):
@@ -48,21 +51,16 @@ class GarbageReconciler:
 
     # --- instances ---
 
-    def _is_orphan(self, instance: Instance) -> bool:
+    def _is_orphan(self, instance: Instance, records: _Records) -> bool:
         """Nothing on record will ever bind or delete it."""
-        if instance.state is InstanceState.GONE:
+        if instance.state is InstanceState.GONE or (instance.provider, instance.id) in records.bound:
             return False
         launch = self._launches.get(instance.launch) if instance.launch else None
         if launch is None:
             return True
-        nodes = [self._deps.cache.get(Node, key) for key in launch.nodes]
-        live = [node for node in nodes if node is not None and not is_gone(node)]
-        if any(node.status.provider_id == instance.id for node in live):
-            return False
         if launch.state in UNRESOLVED:
             return False
-        waits = any(node.status.launch == launch.id and not node.status.provider_id for node in live)
-        return not (waits and launch.state is LaunchState.ABSENT)
+        return not (launch.state is LaunchState.ABSENT and launch.id in records.awaited)
 
     def _is_proved(self, orphan: Instance, listing: Listing, grace_s: float) -> bool:
         key = (orphan.provider, orphan.id)
@@ -101,11 +99,13 @@ class GarbageReconciler:
 
     async def _drop_launches(self, provider: str, listing: Listing) -> None:
         shown = {instance.launch for instance in listing.instances}
+        needed = _Records.of(self._deps.cache.list(Node)).needed
         done = [
             launch.id
             for launch in self._launches.all()
             if launch.request.offering.provider == provider
             and launch.id not in shown
+            and launch.id not in needed
             and self._is_over(launch, listing)
         ]
         if not done:
@@ -119,11 +119,31 @@ class GarbageReconciler:
         self._launches.forget(done)
 
     def _is_over(self, launch: Launch, listing: Listing) -> bool:
-        """Its outcome is known, no node needs it, and anything it made would show by now."""
+        """Its outcome is known, and anything it made would show by now."""
         if launch.state in UNRESOLVED:
             return False
         facts = self._deps.drivers[listing.provider].facts
-        if listing.started_at < launch.sent_at + max(facts.visibility_s, facts.absence_s):
-            return False
-        nodes = (self._deps.cache.get(Node, key) for key in launch.nodes)
-        return not any(node is not None and node.status.launch == launch.id and not is_gone(node) for node in nodes)
+        return listing.started_at >= launch.sent_at + max(facts.visibility_s, facts.absence_s)
+
+
+@dataclass(frozen=True, slots=True)
+class _Records:
+    """What the rows of all living nodes say, in sets."""
+
+    bound: frozenset[tuple[str, str]]
+    """(provider, instance id)."""
+    awaited: frozenset[str]
+    """Launches that a node without an instance still names."""
+    needed: frozenset[str]
+    """Launches that any node names."""
+
+    @staticmethod
+    def of(nodes: Iterable[Node]) -> _Records:
+        live = [node for node in nodes if not is_gone(node)]
+        return _Records(
+            bound=frozenset(
+                (node.status.provider, node.status.provider_id) for node in live if node.status.provider_id
+            ),
+            awaited=frozenset(node.status.launch for node in live if not node.status.provider_id),
+            needed=frozenset(node.status.launch for node in live),
+        )

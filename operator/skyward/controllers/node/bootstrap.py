@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 
 import structlog
@@ -37,7 +38,8 @@ class BootstrapPhase:
 
     async def stop(self, node_uid: str) -> None:
         self._requests.pop(node_uid, None)
-        await self._deps.bootstrapper.stop(node_uid)
+        async with asyncio.timeout(self._deps.durations.call_timeout_s):
+            await self._deps.bootstrapper.stop(node_uid)
 
     async def _request(self, node: Node, instance: Instance, tunnel: bool) -> BootstrapRequest:
         durations = self._deps.durations

@@ -151,7 +151,7 @@ def _bound(status: NodeStatus, launch: Launch, instance: Instance, failure: str)
     return status.replace(
         provider=offering.provider,
         provider_id=instance.id,
-        offering=instance.offering or offering.name,
+        offering=offering.name,
         region=instance.region or offering.region,
         zone=instance.zone or offering.zone,
         hourly_cost=format_cost(instance.usd_per_hour or offering.usd_per_hour),

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import structlog
 
-from skyward.api import Pool
+from skyward.api import Pool, PoolCondition
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import LaunchBook
 from skyward.controllers.node.registration import configure_agents
@@ -12,6 +14,7 @@ from skyward.controllers.observe import Observer
 from skyward.controllers.pool.deletion import hindrance, remove_pool
 from skyward.controllers.pool.records import PoolWriter
 from skyward.controllers.pool.status import pool_status
+from skyward.facts import ObservedPool
 from skyward.kit.controller import DONE, After, Next
 from skyward.planner import PoolPlan, plan_pool
 
@@ -37,16 +40,15 @@ class PoolReconciler:
             pool = self._deps.cache.get(Pool, key)
             if pool is None:
                 return DONE
-        following = await self._plan_and_record(pool)
-        if deleting and not self._deps.cache.nodes_of(pool.metadata.uid):
-            return await self._end(pool)
-        return following
-
-    async def _plan_and_record(self, pool: Pool) -> Next:
-        now = self._deps.clock.now()
         observed = self._observer.pool(pool)
         configure_agents(self._deps, pool, (one.node for one in observed.nodes))
-        plan = plan_pool(observed, now)
+        plan = plan_pool(observed, self._deps.clock.now())
+        if deleting and not observed.nodes:
+            return await self._end(observed, plan)
+        return await self._record(observed, plan)
+
+    async def _record(self, observed: ObservedPool, plan: PoolPlan) -> Next:
+        pool, now = observed.pool, self._deps.clock.now()
         status = pool_status(self._deps, observed, plan, now)
         if plan.actions or status != pool.status:
             self._log_actions(pool, plan)
@@ -57,9 +59,12 @@ class PoolReconciler:
                 return _CHANGED
         return DONE if plan.requeue_after_s is None else After(plan.requeue_after_s, "as planned")
 
-    async def _end(self, pool: Pool) -> Next:
+    async def _end(self, observed: ObservedPool, plan: PoolPlan) -> Next:
+        """No node is left: the row goes too, or says what it still waits for."""
+        pool = observed.pool
         reason = hindrance(self._deps, self._launches, pool)
         if reason is not None:
+            await self._record(observed, _with_reason(plan, reason))
             return After(_GOING_RETRY_S, reason)
         if not await remove_pool(self._deps, self._launches, pool):
             return _CHANGED
@@ -76,3 +81,11 @@ class PoolReconciler:
                 reason=action.reason,
                 message=action.message,
             )
+
+
+def _with_reason(plan: PoolPlan, reason: str) -> PoolPlan:
+    conditions = (
+        replace(update, message=reason) if update.type == PoolCondition.DELETING else update
+        for update in plan.conditions
+    )
+    return replace(plan, conditions=tuple(conditions))

@@ -17,6 +17,7 @@ from skyward.drivers.local.launch import Host, instance_ids, prepare_node, start
 from skyward.drivers.local.models import (
     LEAVING,
     MARKER,
+    POWERED_OFF,
     PROVIDER,
     SERVER_LOG,
     Record,
@@ -234,10 +235,11 @@ def _is_name(text: str) -> bool:
 
 
 def _epitaph(directory: Path) -> str:
-    """Why the server ended, as far as its log knows."""
+    """Why the server ended, as far as its log knows: a server that had served says so itself when it was switched off."""
     try:
         lines = (directory / SERVER_LOG).read_text(errors="replace").split("\n")
     except FileNotFoundError:
         lines = []
     last = next((line.strip() for line in reversed(lines) if line.strip()), "")
-    return f"its SSH server stopped: {last[:200]}" if last else "its SSH server stopped"
+    tells = last == POWERED_OFF or read_port(directory) is None
+    return f"its SSH server stopped: {last[:200]}" if last and tells else "its SSH server stopped"

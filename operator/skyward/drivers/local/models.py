@@ -25,6 +25,8 @@ SERVER_LOG = "server.log"
 HOME = "home"
 TMP = "tmp"
 BIN = "bin"
+POWERED_OFF = "powered off"
+"""What a server that was asked to end writes last into its log (`sshd` says it too, and imports nothing from here)."""
 TEMPORARY = ".tmp-"
 """Directories of this prefix are half made or half removed: nobody's, and swept."""
 

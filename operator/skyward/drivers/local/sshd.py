@@ -38,6 +38,8 @@ _CIPHERS = ("aes128-gcm@openssh.com", "aes256-gcm@openssh.com", "chacha20-poly13
 _LOGIN_TIMEOUT_S = 30
 _KEEPALIVE_S = 30
 _BACKLOG = 128
+_POWERED_OFF = "powered off"
+"""The last line of the log of a server that was asked to end; the driver knows it."""
 
 
 class Machine:
@@ -153,6 +155,7 @@ async def _serve(node: Path, delay_s: float) -> None:
         await stopped.wait()
         server.close()
     machine.power_off()
+    sys.stderr.write(f"{_POWERED_OFF}\n")
 
 
 async def _serve_command(machine: Machine, process: asyncssh.SSHServerProcess[bytes]) -> None:

@@ -98,6 +98,7 @@ def _tasks() -> None:
         sa.UniqueConstraint("uid", name="uq_tasks_uid"),
         sa.UniqueConstraint("namespace", "name", name="uq_tasks_name"),
         sa.UniqueConstraint("submitter", "key", name="uq_tasks_key"),
+        sqlite_autoincrement=True,
     )
     op.create_index("ix_tasks_finished_at", "tasks", ["finished_at"])
     _items()

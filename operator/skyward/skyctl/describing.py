@@ -1,0 +1,183 @@
+"""describe: one object in full, as a page to read: status, conditions, phases, what failed, and its events."""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skyward.skyctl.kinds import EVENTS, NODES, POOLS, Kind, targets
+from skyward.skyctl.options import Selector, Words
+from skyward.skyctl.printing import TablePrinter, print_columns
+from skyward.skyctl.session import Session, clean, say
+
+if TYPE_CHECKING:
+    from skyward.api import Json
+    from skyward.client.objects import ObjectClient
+
+_TABLES = ("conditions", "phases", "failures", "rejected")
+_TEXTS = ("failure",)
+_INDENT = "  "
+
+
+def describe(
+    ctx: typer.Context,
+    what: Words,
+    selector: Selector = None,
+    show_events: Annotated[bool, typer.Option("--show-events/--no-show-events")] = True,
+) -> None:
+    """Show objects in full, with their events."""
+    session = Session.of(ctx)
+    with session.client() as client:
+        namespace = session.namespace()
+        found: list[tuple[Kind, Json]] = []
+        for kind, name in targets(what):
+            if name is None:
+                found += [(kind, item) for item in client.list(kind.plural, namespace, selector)["items"]]
+            else:
+                found.append((kind, client.get(kind.plural, namespace, name)))
+        for index, (kind, body) in enumerate(found):
+            if index:
+                say("\n")
+            _page(client, kind, body, show_events=show_events)
+
+
+def _page(client: ObjectClient, kind: Kind, body: Json, *, show_events: bool) -> None:
+    meta, status = body["metadata"], dict(body.get("status") or {})
+    since = meta.get("creationTimestamp")
+    rows: list[tuple[str, Any]] = [
+        ("Name:", meta["name"]),
+        ("Namespace:", meta["namespace"]),
+        ("Kind:", kind.kind),
+        ("UID:", meta.get("uid", "")),
+        ("Labels:", _pairs(meta.get("labels"))),
+        ("Annotations:", _pairs(meta.get("annotations"))),
+        ("Created:", f"{since} ({_ago(since)} ago)" if since else "<unknown>"),
+    ]
+    if "deletionTimestamp" in meta:
+        rows.append(("Deleting:", f"since {meta['deletionTimestamp']} ({_ago(meta['deletionTimestamp'])})"))
+    print_columns([(label, str(value)) for label, value in rows])
+    for title in ("spec", *(["regarding"] if kind is EVENTS else [])):
+        if body.get(title):
+            _section(title, body[title])
+    special = {name: status.pop(name, None) for name in (*_TABLES, *_TEXTS)}
+    if status:
+        _section("status", status)
+    _conditions(special["conditions"])
+    _phases(special["phases"])
+    _failures(special["failures"])
+    _rejected(special["rejected"])
+    if special["failure"]:
+        _text("Failure", special["failure"])
+    if kind is POOLS:
+        _nodes(client, meta)
+    if show_events and kind is not EVENTS:
+        _events(client, kind, meta)
+
+
+def _section(title: str, value: Json) -> None:
+    say(f"{title.capitalize()}:")
+    _tree(value, _INDENT)
+
+
+def _tree(value: Any, indent: str) -> None:
+    items = value.items() if isinstance(value, dict) else (("-", item) for item in value)
+    for key, item in items:
+        if item in ("", None, [], {}):
+            continue
+        label = "-" if key == "-" else f"{key}:"
+        if isinstance(item, dict | list):
+            say(f"{indent}{label}")
+            _tree(item, indent + _INDENT)
+        elif isinstance(item, str) and "\n" in item:
+            say(f"{indent}{label}")
+            for line in clean(item).splitlines():
+                say(f"{indent}{_INDENT}{line}")
+        else:
+            say(f"{indent}{label} {clean(str(item))}")
+
+
+def _table(title: str, header: Sequence[str], rows: list[list[str]]) -> None:
+    if rows:
+        say(f"{title}:")
+        print_columns([header, *rows], _INDENT)
+
+
+def _conditions(found: list[Json] | None) -> None:
+    rows = [
+        [item["type"], item["status"], item["reason"], _ago(item["lastTransitionTime"]), item.get("message", "")]
+        for item in found or ()
+    ]
+    _table("Conditions", ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
+
+
+def _phases(found: list[Json] | None) -> None:
+    rows = [[item["name"], f"{item['seconds']:.2f}"] for item in found or ()]
+    _table("Phases", ("PHASE", "SECONDS"), rows)
+
+
+def _failures(found: list[Json] | None) -> None:
+    rows = [
+        [
+            str(item["item"]),
+            str(item["attempt"]),
+            item["node"] or "-",
+            item["outcome"],
+            _ago(item["at"]),
+            item["message"],
+        ]
+        for item in found or ()
+    ]
+    _table("Failures", ("ITEM", "ATTEMPT", "NODE", "OUTCOME", "AGE", "MESSAGE"), rows)
+
+
+def _rejected(found: list[Json] | None) -> None:
+    rows = [
+        [f"{item['file']}:{item['line']}" if item["line"] else item["file"], item["field"] or "-", item["message"]]
+        for item in found or ()
+    ]
+    _table("Rejected", ("FILE", "FIELD", "MESSAGE"), rows)
+
+
+def _text(title: str, text: str) -> None:
+    say(f"{title}:")
+    for line in clean(text).splitlines():
+        say(f"{_INDENT}{line}")
+
+
+def _nodes(client: ObjectClient, meta: Json) -> None:
+    table = client.table(NODES.plural, meta["namespace"], label_selector=f"skyward.dev/pool={meta['name']}")
+    _sub_table("Nodes", table)
+
+
+def _events(client: ObjectClient, kind: Kind, meta: Json) -> None:
+    fields = f"regarding.kind={kind.kind},regarding.name={meta['name']}"
+    if meta.get("uid"):
+        fields += f",regarding.uid={meta['uid']}"
+    _sub_table("Events", client.table(EVENTS.plural, meta["namespace"], field_selector=fields))
+
+
+def _sub_table(title: str, table: Json) -> None:
+    if not table.get("rows"):
+        say(f"{title}: <none>")
+        return
+    say(f"{title}:")
+    sys.stdout.flush()
+    TablePrinter(wide=False, with_namespace=False).show(table)
+
+
+def _pairs(found: dict[str, str] | None) -> str:
+    return ", ".join(f"{key}={value}" for key, value in (found or {}).items()) or "<none>"
+
+
+def _ago(stamp: str) -> str:
+    from datetime import datetime
+
+    passed = max(time.time() - datetime.fromisoformat(stamp).timestamp(), 0.0)
+    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
+        if passed >= 2 * length:
+            return f"{int(passed // length)}{unit}"
+    return f"{int(passed)}s"

@@ -1,0 +1,207 @@
+"""up, down: an operator and local pools in one go, and both away again."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from skyward.errors import NotFound, OperatorUnreachable, SkyError, UserError
+from skyward.skyctl import manifests, operator_process
+from skyward.skyctl.applying import apply_pool
+from skyward.skyctl.kinds import POOLS
+from skyward.skyctl.operator_process import OperatorChild
+from skyward.skyctl.session import Session, complain, say, seconds
+from skyward.skyctl.waiting import parse_goal
+
+if TYPE_CHECKING:
+    from skyward.api import Json, Pool
+    from skyward.client.objects import ObjectClient
+
+_START_S = 30.0
+_STOP_S = 20.0
+_HELLO: dict[str, Any] = {"nodes": 2, "provider": "local"}
+_WATCH_CHILD_S = 0.5
+
+StateOption = Annotated[
+    Path | None, typer.Option("--state", help="The operator's state directory; else SKYWARD_STATE, else the default.")
+]
+
+
+def up(
+    ctx: typer.Context,
+    filename: Annotated[
+        list[str] | None, typer.Option("--filename", "-f", metavar="FILE|DIR|-", help="Pools; else a small one, hello.")
+    ] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="Leave operator and pools running and return.")] = False,
+    state: StateOption = None,
+    manifests_: Annotated[
+        Path | None, typer.Option("--manifests", help="The watched directory; by default inside the state directory.")
+    ] = None,
+    listen: Annotated[str, typer.Option(help="HOST:PORT of the HTTP API; port 0 picks one.")] = "127.0.0.1:6780",
+    tasks: Annotated[str, typer.Option(help="HOST:PORT of the task listener; port 0 picks one.")] = "127.0.0.1:6781",
+    timeout: Annotated[str, typer.Option(help="How long the pools may take to become ready.")] = "10m",
+) -> None:
+    """Start an operator and pools; Ctrl-C takes local pools and operator away again, unless --keep."""
+    session, limit_s = Session.of(ctx), seconds(timeout, "--timeout")
+    pools = manifests.pools(filename, session) if filename else [_hello(session)]
+    directory = _state(state)
+    watched = (manifests_ or directory / "manifests").absolute()
+    config = session.config_path().absolute()
+    _refuse_second(directory)
+    watched.mkdir(parents=True, exist_ok=True)
+    config.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+    before = operator_process.stat_of(config)
+    with _terminate_like_interrupt():
+        addresses = ["--listen", listen, "--tasks", tasks]
+        places = ["--manifests", str(watched), "--state", str(directory), "--kubeconfig", str(config)]
+        child = OperatorChild(directory, [*places, *addresses])
+        try:
+            child.await_file(config, before, _START_S)
+            say(f"operator started (pid {child.pid}); manifests in {watched}, log in {child.log}")
+            with session.client() as client:
+                _make_ready(client, pools, limit_s)
+                _say_how(config, pools, keep=keep)
+                if keep:
+                    return
+                _stay(child)
+        except KeyboardInterrupt:
+            if keep:
+                say("the operator goes on; skyctl down takes it away")
+                raise
+            _take_down(session, child)
+        except (SkyError, OSError):
+            say(f"the operator (pid {child.pid}) still runs; skyctl down takes it and its local pools away")
+            raise
+
+
+def down(
+    ctx: typer.Context,
+    state: StateOption = None,
+    timeout: Annotated[str, typer.Option(help="How long the nodes may take to be gone.")] = "5m",
+) -> None:
+    """Delete the local pools, wait until their nodes are gone, and stop the operator."""
+    session, directory = Session.of(ctx), _state(state)
+    limit_s = seconds(timeout, "--timeout")
+    found = operator_process.holder(directory)
+    if found is None:
+        say(f"no operator runs in {directory}")
+        return
+    try:
+        with session.client() as client:
+            delete_local_pools(client, limit_s)
+    except OperatorUnreachable as error:
+        complain(f"local pools were not deleted: {error}")
+        raise typer.Exit(1) from None
+    operator_process.stop(directory, found, _STOP_S)
+    say("operator stopped")
+
+
+def delete_local_pools(client: ObjectClient, limit_s: float) -> None:
+    """Delete every pool whose nodes are all on this host, and wait until they are gone. Raises UserError when time is up."""
+    from skyward.skyctl.progress import follow
+
+    local = [pool for pool in client.list(POOLS.plural)["items"] if _is_local(pool)]
+    keys = {(pool["metadata"]["namespace"], pool["metadata"]["name"]) for pool in local}
+    for namespace, name in sorted(keys):
+        with contextlib.suppress(NotFound):
+            client.delete(POOLS.plural, namespace, name)
+            say(f"{POOLS.ref(name)} is being deleted")
+    if keys and not follow(client, "waiting for the nodes to go", lambda pools: not pools, keys, limit_s):
+        raise UserError(f"some nodes are still there after {limit_s:.0f} s; the operator goes on: skyctl get nodes -A")
+
+
+def _make_ready(client: ObjectClient, pools: list[Pool], limit_s: float) -> None:
+    from skyward.skyctl.progress import follow
+
+    for pool in pools:
+        say(f"{POOLS.ref(pool.metadata.name)} {apply_pool(client, pool)}")
+    keys = {(pool.metadata.namespace, pool.metadata.name) for pool in pools}
+    ready, stalled = parse_goal("condition=Ready"), parse_goal("condition=Stalled")
+
+    def is_done(found: list[Json]) -> bool:
+        for pool in found:
+            if stalled.holds(pool):
+                raise UserError(f"pool {pool['metadata']['name']} is stalled: {_message(pool, 'Stalled')}")
+        return len(found) == len(keys) and all(ready.holds(pool) for pool in found)
+
+    if not follow(client, "waiting for the pools to be ready", is_done, keys, limit_s):
+        raise UserError(f"the pools are not ready after {limit_s:.0f} s: skyctl describe pool says why")
+
+
+def _stay(child: OperatorChild) -> None:
+    """Until Ctrl-C, or until the operator ends by itself."""
+    while not child.has_ended():
+        time.sleep(_WATCH_CHILD_S)
+    raise UserError(f"the operator ended by itself: see {child.log}")
+
+
+def _take_down(session: Session, child: OperatorChild) -> None:
+    say("\ntaking local pools and the operator down (Ctrl-C again leaves what is left)")
+    try:
+        with session.client() as client:
+            delete_local_pools(client, 300.0)
+    except SkyError as error:
+        complain(f"local pools were not deleted: {error}; the operator (pid {child.pid}) goes on")
+        raise typer.Exit(1) from None
+    child.stop(_STOP_S)
+    say("operator stopped")
+
+
+@contextlib.contextmanager
+def _terminate_like_interrupt() -> Iterator[None]:
+    """SIGTERM means what Ctrl-C means."""
+
+    def interrupt(number: int, frame: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _refuse_second(state: Path) -> None:
+    found = operator_process.holder(state)
+    if found is not None:
+        raise UserError(
+            f"an operator already runs in {state} (pid {found.pid}): use it (skyctl apply), or take it away (skyctl down)"
+        )
+
+
+def _state(given: Path | None) -> Path:
+    if given is None and not os.environ.get("SKYWARD_STATE"):
+        from skyward.settings import default_state
+
+        return default_state(os.environ).absolute()
+    return Path(given or os.environ["SKYWARD_STATE"]).expanduser().absolute()
+
+
+def _hello(session: Session) -> Pool:
+    from skyward.api import DEFAULT_NAMESPACE, ObjectMeta, Pool, PoolSpec
+
+    meta = ObjectMeta(name="hello", namespace=session.given_namespace or DEFAULT_NAMESPACE)
+    return Pool(metadata=meta, spec=PoolSpec.model_validate(_HELLO))
+
+
+def _say_how(config: Path, pools: list[Pool], *, keep: bool) -> None:
+    name = pools[0].metadata.name
+    say(f'ready. Try: skyctl get nodes; skyctl run -p {name} -c "import socket; print(socket.gethostname())"')
+    say(f"kubectl works too: kubectl --kubeconfig {config} get pools")
+    say("skyctl down takes it away." if keep else "Ctrl-C takes it away.")
+
+
+def _is_local(pool: Json) -> bool:
+    return all(provider["name"] == "local" for provider in pool["spec"]["providers"])
+
+
+def _message(pool: Json, type_: str) -> str:
+    found = [item for item in pool["status"]["conditions"] if item["type"] == type_]
+    return str(found[0].get("message", "")) if found else ""

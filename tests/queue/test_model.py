@@ -1,0 +1,243 @@
+"""The queue against its model: random histories with restarts, stale reports, lost nodes and cancellations."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from pathlib import Path
+
+import pytest
+
+from skyward.queue import DurableQueue
+from skyward.store import memory_store, open_store
+from skyward_agent.wire.messages import AttemptId, Report, Result
+from tests.queue.model import Model
+from tests.queue.world import POOL, QueueWorld, done, facts, holder, submission
+from tests.store.world import CountingIds, StillClock
+
+NODES = 3
+OUTCOMES = ("Succeeded", "Failed", "TimedOut", "ChildDied", "OutOfMemory", "NodeLost", "Cancelled")
+
+
+class History:
+    """One random history: every step is done to the queue and to the model, and then they must agree."""
+
+    def __init__(self, world: QueueWorld, queue: DurableQueue, seed: int) -> None:
+        self.random = random.Random(seed)
+        self.world = world
+        self.queue = queue
+        self.model = Model()
+        self.tasks: list[str] = []
+        self.open: dict[str, int] = {}
+        self.attempts: list[tuple[AttemptId, int]] = []
+        """Every attempt that any node ever got: what a stale agent may still talk about."""
+
+    async def step(self) -> None:
+        steps = (
+            self.submit,
+            self.extend,
+            self.lease,
+            self.lease,
+            self.lease,
+            self.start,
+            self.report,
+            self.report,
+            self.report,
+            self.resume,
+            self.release,
+            self.cancel,
+            self.restart,
+        )
+        await self.random.choice(steps)()
+        self.check()
+
+    async def submit(self) -> None:
+        mode = self.random.choice(("run", "map", "map", "broadcast"))
+        items = [b"%d" % n for n in range(self.random.randint(1, 8) if mode == "map" else 1)]
+        is_open = mode == "map" and self.random.random() < 0.5
+        max_attempts, priority = self.random.randint(1, 3), self.random.randint(-1, 1)
+        asked = submission(
+            f"key-{len(self.tasks)}", *items, mode=mode, open=is_open, max_attempts=max_attempts, priority=priority
+        )
+        accepted = await self.queue.submit(asked)
+        assert await self.queue.submit(asked) == accepted
+        nodes = tuple(rank.node_uid for rank in facts().ready) if mode == "broadcast" else ()
+        self.model.add(
+            accepted.task, len(self.tasks), accepted.items, max_attempts=max_attempts, priority=priority, nodes=nodes
+        )
+        self.tasks.append(accepted.task)
+        if is_open:
+            self.open[accepted.task] = accepted.items
+
+    async def extend(self) -> None:
+        if not self.open:
+            return
+        task = self.random.choice(sorted(self.open))
+        count, last = self.random.randint(0, 4), self.random.random() < 0.4
+        start = self.open[task]
+        assert await self.queue.extend(task, start, [b"%d" % n for n in range(count)], last=last) == start + count
+        self.model.extend(task, start, count)
+        self.open[task] += count
+        if last:
+            del self.open[task]
+
+    async def lease(self) -> None:
+        node, capacity = self.random.randrange(NODES), self.random.randint(1, 6)
+        is_lost = f"uid-{node}" in self.model.lost
+        waiting = 0 if is_lost else len(self.model.waiting_for(f"uid-{node}"))
+        leases = await self.queue.lease(holder(node), capacity)
+        assert len(leases) == min(capacity, waiting)
+        for lease in leases:
+            self.model.lease(lease.id, f"uid-{node}")
+            self.attempts.append((lease.id, node))
+
+    async def start(self) -> None:
+        for attempt, node in self.some():
+            await self.queue.started(holder(node), [attempt])
+            self.model.start(attempt, f"uid-{node}")
+
+    async def report(self) -> None:
+        for attempt, node in self.some():
+            sender = node if self.random.random() < 0.9 else self.random.randrange(NODES)
+            outcome = self.random.choice(OUTCOMES)
+            assert await self.queue.report(holder(sender), [Report(attempt, outcome)]) == (attempt,)
+            self.model.report(attempt, f"uid-{sender}", outcome)
+
+    async def resume(self) -> None:
+        node = self.random.randrange(NODES)
+        running = {attempt for attempt, of in self.some() if of == node}
+        refused = await self.queue.resume(holder(node, "next"), sorted(running, key=repr))
+        self.model.resume(f"uid-{node}", running)
+        assert set(refused) == {a for a in running if self.model.current(a, f"uid-{node}") is None}
+
+    async def release(self) -> None:
+        node, outcome = self.random.randrange(NODES), self.random.choice(("NodeLost", "ChildDied"))
+        await self.queue.release(f"uid-{node}", outcome, "lost")
+        self.model.release(f"uid-{node}", outcome)
+
+    async def cancel(self) -> None:
+        if self.tasks and self.random.random() < 0.5:
+            task = self.random.choice(self.tasks)
+            await self.queue.cancel(task)
+            self.model.cancel(task)
+            self.open.pop(task, None)
+
+    async def restart(self) -> None:
+        self.queue = await self.world.queue()
+        self.model.lost.clear()
+
+    def some(self) -> list[tuple[AttemptId, int]]:
+        """A few attempts, mostly recent ones."""
+        recent = self.attempts[-12:] if self.random.random() < 0.8 else self.attempts
+        return self.random.sample(recent, min(len(recent), 3))
+
+    def check(self) -> None:
+        assert self.queue.counts(POOL) == self.model.counts()
+        for node in range(NODES):
+            assert self.queue.held(f"uid-{node}") == self.model.held(f"uid-{node}")
+        told: dict[tuple[str, int], int] = {}
+        for result in self.world.ear.results:
+            told[result.task, result.item] = told.get((result.task, result.item), 0) + 1
+        assert told == {key: item.commits for key, item in self.model.items.items() if item.commits}
+        assert set(told.values()) <= {1}
+
+    async def finish(self) -> None:
+        """Close and run everything that is left; then nothing may be missing."""
+        for task, count in self.open.items():
+            await self.queue.extend(task, count, [], last=True)
+        for node in range(NODES):
+            await self.queue.resume(holder(node, "last"), [])
+            self.model.resume(f"uid-{node}", set())
+        while any(self.model.counts()):
+            for node in range(NODES):
+                for lease in await self.queue.lease(holder(node), 4):
+                    self.model.lease(lease.id, f"uid-{node}")
+                    await self.queue.report(holder(node), [done(lease.id)])
+                    self.model.report(lease.id, f"uid-{node}", "Succeeded")
+        for task in self.tasks:
+            results = await self.queue.results(task, limit=1000)
+            assert {result.item: (result.outcome, result.attempt) for result in results} == {
+                index: (item.outcome, item.attempt) for (of, index), item in self.model.items.items() if of == task
+            }
+        assert all(task.status.finished_at is not None for task in await self.queue.tasks())
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_queue_does_what_its_model_does(seed: int) -> None:
+    async def main() -> None:
+        world = QueueWorld(memory_store(StillClock(), CountingIds()))
+        history = History(world, await world.queue(), seed)
+        for _ in range(120):
+            await history.step()
+        await history.finish()
+
+    asyncio.run(main())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+def test_with_everything_at_once_nothing_is_lost_doubled_or_mixed_up(tmp_path: Path, seed: int) -> None:
+    """Agents, clients and trouble run concurrently on a real store, so that every write may overtake every other."""
+    chance = random.Random(seed)
+    arguments: dict[tuple[str, int], bytes] = {}
+
+    async def client(queue: DurableQueue, number: int) -> None:
+        for count in range(15):
+            items = [b"%d-%d-%d" % (number, count, index) for index in range(chance.randint(1, 20))]
+            accepted = await queue.submit(submission(f"{number}-{count}", *items, mode="map", max_attempts=3))
+            arguments.update({(accepted.task, index): item for index, item in enumerate(items)})
+            broadcast = await queue.submit(submission(f"b-{number}-{count}", b"all", mode="broadcast"))
+            arguments.update({(broadcast.task, index): b"all" for index in range(broadcast.items)})
+            if chance.random() < 0.2:
+                await asyncio.gather(queue.cancel(accepted.task), queue.cancel(accepted.task))
+
+    async def agent(queue: DurableQueue, node: int, stop: asyncio.Event) -> None:
+        old: list[Report] = []
+        while not stop.is_set() or any(queue.counts(POOL)):
+            leases = await queue.lease(holder(node), chance.randint(1, 8))
+            await queue.started(holder(node), [lease.id for lease in leases if chance.random() < 0.5])
+            reports = [
+                Report(lease.id, chance.choice(("Succeeded", "Succeeded", "ChildDied")), b"of " + lease.arguments)
+                for lease in leases
+                if chance.random() < 0.9
+            ]
+            again = chance.sample(old, min(len(old), 2))
+            await asyncio.gather(queue.report(holder(node), reports), queue.report(holder(node), [*reports, *again]))
+            old.extend(reports)
+            if chance.random() < 0.2 or not leases:
+                await queue.resume(holder(node), [])
+
+    async def trouble(queue: DurableQueue, stop: asyncio.Event) -> None:
+        while not stop.is_set():
+            node = chance.randrange(NODES)
+            await queue.release(f"uid-{node}", chance.choice(("NodeLost", "ChildDied")), "lost")
+            for _ in range(chance.randint(1, 5)):
+                await queue.started(holder(node), [])
+                await asyncio.sleep(0)
+
+    async def main() -> None:
+        store = open_store(tmp_path / "state", clock=StillClock(), ids=CountingIds())
+        world = QueueWorld(store)
+        queue = await world.queue()
+        stop = asyncio.Event()
+        async with asyncio.TaskGroup() as group:
+            for node in range(NODES):
+                group.create_task(agent(queue, node, stop))
+            group.create_task(trouble(queue, stop))
+            clients = [group.create_task(client(queue, number)) for number in range(3)]
+            await asyncio.wait(clients)
+            stop.set()
+        check(world.ear.results, arguments)
+        restarted = await world.queue()
+        assert restarted.counts(POOL) == queue.counts(POOL) == (0, 0)
+        assert restarted.holders() == queue.holders() == frozenset()
+        await store.close()
+
+    asyncio.run(main())
+
+
+def check(results: list[Result], arguments: dict[tuple[str, int], bytes]) -> None:
+    assert sorted((result.task, result.item) for result in results) == sorted(arguments)
+    for result in results:
+        if result.outcome == "Succeeded":
+            assert result.value == b"of " + arguments[result.task, result.item]
