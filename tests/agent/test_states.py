@@ -145,6 +145,30 @@ def test_runs_leases_in_order_one_for_each_lane() -> None:
     assert [(run.lane, run.lease.id.item) for run in after] == [(0, 3)]
 
 
+def test_news_of_a_replaced_child_changes_nothing() -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+    (old,) = only(bench.give(lease(1)), RunAttempt)
+    bench.die(old.lane, old.child)
+    (new,) = only(bench.give(lease(2)), RunAttempt)
+
+    late = [*bench.finish(old), *bench.die(old.lane, old.child), *bench.tell(MemoryExceeded(old.lane, old.child, 1, 2))]
+
+    assert late == []
+    assert [report.id.item for report in reports(bench.finish(new))] == [2]
+
+
+def test_says_what_it_wants_only_when_the_gateway_cannot_know() -> None:
+    bench = Bench()
+    bench.join()
+
+    given = bench.give(lease(1), lease(2), lease(3))
+    finished = bench.finish(only(given, RunAttempt)[0])
+
+    assert wants(given) == []
+    assert wants(finished) == [2]
+
+
 def test_the_same_lease_again_is_not_run_again() -> None:
     bench = Bench()
     bench.join()

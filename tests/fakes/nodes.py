@@ -214,7 +214,8 @@ class FakeBootstrapper:
     """Channels of one operator. What a bootstrap started on a machine stays when the operator dies."""
 
     def __init__(self, machines: FakeMachines) -> None:
-        self.started: Counter[str] = Counter()
+        self.requests: dict[str, BootstrapRequest] = {}
+        """The newest of each node uid."""
         self._machines = machines
         self._clock = machines.cloud.clock
         self._progress: dict[str, BootstrapProgress] = {}
@@ -232,7 +233,7 @@ class FakeBootstrapper:
         if state in (BootstrapState.CONNECTING, BootstrapState.RUNNING):
             return
         assert self._group is not None
-        self.started[request.node_uid] += 1
+        self.requests[request.node_uid] = request
         self._progress[request.node_uid] = BootstrapProgress(BootstrapState.CONNECTING)
         self._running[request.node_uid] = self._group.create_task(self._bootstrap(request))
 

@@ -344,7 +344,7 @@ def with_uv(machine: Machine, log: bool = False) -> Path:
     """A folder with uv alone, that writes down what it was asked."""
     folder = machine.directory / "uv-bin"
     folder.mkdir()
-    note = f'echo "$1" >>{machine.directory}/uv-calls; ' if log else ""
+    note = f'echo "$1" >>"{machine.directory}/uv-calls"; ' if log else ""
     (folder / "uv").write_text(f'#!/bin/sh\n{note}exec "{BIN}/uv" "$@"\n')
     (folder / "uv").chmod(0o755)
     return folder

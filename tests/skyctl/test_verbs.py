@@ -198,6 +198,15 @@ def test_describe_shows_conditions_phases_failure_and_events(world: World, skyct
     assert page.status == 0
 
 
+def test_describe_lays_out_lists_and_text_of_several_lines(world: World, skyctl: Skyctl) -> None:
+    world.put(make_pool(image={"pip": ["numpy"], "setup": ["echo a\necho b\n"]}))
+
+    page = skyctl("describe", "pool", "hello").out
+
+    assert "  image:\n    pip:\n      packages:\n        - numpy\n" in page
+    assert "    setup:\n      - run:\n          echo a\n          echo b\n        timeout: 10m\n" in page
+
+
 def test_events_of_one_object(world: World, skyctl: Skyctl) -> None:
     for name in ("hello", "other"):
         pool = world.put(make_pool(name))

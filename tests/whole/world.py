@@ -91,7 +91,7 @@ class World:
         )
         await self.queue.recover()
         self.link.serve(self.queue, lambda node_uid: _holder(cache, node_uid))
-        bootstrapper = FakeBootstrapper(self.machines)
+        self.bootstrapper = bootstrapper = FakeBootstrapper(self.machines)
         listings = Listings(drivers, store.installation, self.clock, self.ids)
         built = build(
             Deps(

@@ -104,7 +104,7 @@ def _entry(resource: Resource) -> Json:
         "namespaced": resource.is_namespaced,
         "kind": resource.kind,
         "verbs": list(resource.verbs),
-        "shortNames": list(resource.word.SHORT_NAMES),
+        "shortNames": list(resource.short_names),
         "categories": [_CATEGORY] if resource.group else [],
     }
 

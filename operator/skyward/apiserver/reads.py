@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from datetime import datetime
+
 from aiohttp import web
 
-from skyward.api import Object
+from skyward.api import Event, Object
 from skyward.apiserver.accepting import PARTIAL, PARTIAL_LIST, TABLE, choose
 from skyward.apiserver.asking import flag
 from skyward.apiserver.columns import View
@@ -33,6 +35,11 @@ async def find(resource: Resource, request: web.Request) -> Object:
     return obj
 
 
+def _last_time(obj: Object) -> datetime:
+    assert isinstance(obj, Event)
+    return obj.last_time
+
+
 class Reads:
     def __init__(self, queue: TaskQueue, clock: Clock, watches: Watches) -> None:
         self._queue = queue
@@ -52,6 +59,8 @@ class Reads:
         form = choose(request.headers.get("Accept", ""), TABLE, PARTIAL_LIST)
         found = await resource.feed.list(chosen.namespace)
         items = [obj for obj in found.items if chosen.holds(obj)]
+        if resource.word is Event:
+            items.sort(key=_last_time)  # a story is read from its beginning
         include = request.query.get("includeObject", "Metadata")
         return answer(await many(resource, items, found.version, form, self.view(), include), form=form)
 

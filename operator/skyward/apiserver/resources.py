@@ -63,6 +63,12 @@ class Resource:
     group: str = GROUP
     version: str = VERSION
     is_namespaced: bool = True
+    has_short_names: bool = True
+    """False where another kind of the same short names shall be meant."""
+
+    @property
+    def short_names(self) -> tuple[str, ...]:
+        return self.word.SHORT_NAMES if self.has_short_names else ()
 
     @property
     def plural(self) -> str:
@@ -124,23 +130,30 @@ def build_resources(store: Store, queue: TaskQueue, clock: Clock) -> tuple[Resou
         ),
         Resource(Source, StoreFeed(store, Source), columns.SOURCES, subresources={"status": ("get",)}),
         Resource(Event, events, columns.EVENTS, selectable=_event_fields("regarding")),
+        *_core_resources(store, events, clock),
+    )
+
+
+def _core_resources(store: Store, events: Feed, clock: Clock) -> tuple[Resource, ...]:
+    """What Kubernetes clients look for in its core group."""
+    core: dict[str, Any] = {"group": "", "version": "v1"}
+    return (
         Resource(
             Event,
             events,
             columns.EVENTS,
             selectable=_event_fields("involvedObject"),
             render=_core_event,
-            group="",
-            version="v1",
+            has_short_names=False,
+            **core,
         ),
         Resource(
             Namespace,
             ComparedFeed(_namespaces_of(store), clock),
             columns.NAMESPACES,
             render=_without_namespace,
-            group="",
-            version="v1",
             is_namespaced=False,
+            **core,
         ),
     )
 

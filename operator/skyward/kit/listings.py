@@ -41,10 +41,6 @@ class Listings:
             ready()
             await asyncio.Event().wait()
 
-    @property
-    def providers(self) -> tuple[str, ...]:
-        return tuple(self._readers)
-
     def newest(self, provider: str) -> Listing | None:
         """The newest complete listing, however old."""
         reader = self._readers.get(provider)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
@@ -84,20 +83,41 @@ def _section(title: str, value: Json) -> None:
 
 
 def _tree(value: Any, indent: str) -> None:
-    items = value.items() if isinstance(value, dict) else (("-", item) for item in value)
-    for key, item in items:
-        if item in ("", None, [], {}):
+    """Fields, and fields of fields; what is empty is left out."""
+    if isinstance(value, dict):
+        for key, item in value.items():
+            if not _is_empty(item):
+                _field(f"{key}:", item, indent)
+        return
+    for item in value:
+        if not isinstance(item, dict):
+            _field("-", item, indent)
             continue
-        label = "-" if key == "-" else f"{key}:"
-        if isinstance(item, dict | list):
-            say(f"{indent}{label}")
-            _tree(item, indent + _INDENT)
-        elif isinstance(item, str) and "\n" in item:
-            say(f"{indent}{label}")
-            for line in clean(item).splitlines():
-                say(f"{indent}{_INDENT}{line}")
-        else:
-            say(f"{indent}{label} {clean(str(item))}")
+        kept = [(key, part) for key, part in item.items() if not _is_empty(part)]
+        for index, (key, part) in enumerate(kept):
+            _field(f"{'  ' if index else '- '}{key}:", part, indent, extra=_INDENT)
+
+
+def _field(label: str, value: Any, indent: str, extra: str = "") -> None:
+    if isinstance(value, dict | list):
+        say(f"{indent}{label}")
+        _tree(value, indent + extra + _INDENT)
+    elif isinstance(value, str) and "\n" in value:
+        say(f"{indent}{label}")
+        for line in clean(value).splitlines():
+            say(f"{indent}{extra}{_INDENT}{line}")
+    else:
+        say(f"{indent}{label} {clean(_text_of(value))}")
+
+
+def _is_empty(value: Any) -> bool:
+    if isinstance(value, dict):
+        return all(_is_empty(item) for item in value.values())
+    return value in ("", None, [])
+
+
+def _text_of(value: Any) -> str:
+    return str(value).lower() if isinstance(value, bool) else str(value)
 
 
 def _table(title: str, header: Sequence[str], rows: list[list[str]]) -> None:
@@ -165,8 +185,7 @@ def _sub_table(title: str, table: Json) -> None:
         say(f"{title}: <none>")
         return
     say(f"{title}:")
-    sys.stdout.flush()
-    TablePrinter(wide=False, with_namespace=False).show(table)
+    TablePrinter(wide=False, with_namespace=False, indent=_INDENT).show(table)
 
 
 def _pairs(found: dict[str, str] | None) -> str:

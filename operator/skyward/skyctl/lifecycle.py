@@ -67,17 +67,14 @@ def up(
             say(f"operator started (pid {child.pid}); manifests in {watched}, log in {child.log}")
             with session.client() as client:
                 _make_ready(client, pools, limit_s)
-                _say_how(config, pools, keep=keep)
-                if keep:
-                    return
+            _say_how(config, pools, keep=keep)
+            if not keep:
                 _stay(child)
         except KeyboardInterrupt:
-            if keep:
-                say("the operator goes on; skyctl down takes it away")
-                raise
-            _take_down(session, child)
+            _interrupted(session, child, keep=keep)
         except (SkyError, OSError):
-            say(f"the operator (pid {child.pid}) still runs; skyctl down takes it and its local pools away")
+            if not child.has_ended():
+                say(f"the operator (pid {child.pid}) still runs; skyctl down takes it and its local pools away")
             raise
 
 
@@ -142,7 +139,11 @@ def _stay(child: OperatorChild) -> None:
     raise UserError(f"the operator ended by itself: see {child.log}")
 
 
-def _take_down(session: Session, child: OperatorChild) -> None:
+def _interrupted(session: Session, child: OperatorChild, *, keep: bool) -> None:
+    """Delete the local pools and stop the operator, unless it is to be kept."""
+    if keep:
+        say("the operator goes on; skyctl down takes it away")
+        raise KeyboardInterrupt
     say("\ntaking local pools and the operator down (Ctrl-C again leaves what is left)")
     try:
         with session.client() as client:

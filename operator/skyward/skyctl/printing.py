@@ -18,10 +18,11 @@ _GAP = "   "
 class TablePrinter:
     """Rows of server tables; later tables keep the columns and widths of the first."""
 
-    def __init__(self, *, wide: bool, with_namespace: bool, headers: bool = True) -> None:
+    def __init__(self, *, wide: bool, with_namespace: bool, headers: bool = True, indent: str = "") -> None:
         self._wide = wide
         self._with_namespace = with_namespace
         self._headers = headers
+        self._indent = indent
         self._columns: list[int] = []
         self._widths: list[int] = []
 
@@ -38,7 +39,7 @@ class TablePrinter:
         rows += [self._cells(row) for row in table.get("rows") or []]
         if not self._widths:
             self._widths = _widths(rows)
-        _print_rows(rows, self._widths)
+        _print_rows(rows, self._widths, self._indent)
 
     def _cells(self, row: Json) -> list[str]:
         cells = [_cell(row["cells"][index]) for index in self._columns]
@@ -89,7 +90,9 @@ def to_yaml(body: Any) -> str:
             return {key: literal(item) for key, item in value.items()}
         if isinstance(value, list):
             return [literal(item) for item in value]
-        return LiteralScalarString(value) if isinstance(value, str) and "\n" in value and value.isprintable() else value
+        return (
+            LiteralScalarString(value) if isinstance(value, str) and "\n" in value and clean(value) == value else value
+        )
 
     yaml = YAML()
     yaml.default_flow_style = False

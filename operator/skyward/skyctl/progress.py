@@ -11,8 +11,8 @@ from typing import TYPE_CHECKING, Self
 from skyward.skyctl.session import clean, say
 
 if TYPE_CHECKING:
+    from rich.console import Group
     from rich.live import Live
-    from rich.table import Table
 
     from skyward.api import Json
     from skyward.client.objects import ObjectClient
@@ -64,16 +64,17 @@ class Progress:
         if self._live is None:
             say(f"  {name}: {clean(status)} ({now - begun:.1f} s)")
 
-    def _table(self, now: float) -> Table:
+    def _table(self, now: float) -> Group:
+        from rich.console import Group
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(title=f"{self._title} ({now - self._began:.0f} s)", title_justify="left", box=None)
+        table = Table(box=None)
         for column in ("NODE", "STATUS", "SECONDS"):
             table.add_column(column)
         for name, status in sorted(self._seen.items()):
             table.add_row(Text(name), Text(clean(status)), f"{now - self._since[name]:.1f}")
-        return table
+        return Group(Text(f"{self._title} ({now - self._began:.0f} s)"), table)
 
 
 def follow(

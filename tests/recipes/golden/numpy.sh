@@ -357,7 +357,7 @@ step() {
   exit 1
 }
 
-[ -d "$S/steps" ] || mkdir -p -m 700 "$S" "$S/steps" || exit 1
+[ -d "$S/steps" ] || (umask 077 && mkdir -p "$S/steps") || exit 1
 if [ -n "$HAS_FLOCK" ]; then
   exec 9>"$S/bootstrap.lock"
   flock -n 9

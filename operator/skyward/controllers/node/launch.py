@@ -81,10 +81,9 @@ class Launcher:
         self, tx: Transaction, launch_id: str, node: Node, keys: list[str], step: StartLaunch, most: int
     ) -> Launch | None:
         now = self._deps.clock.now()
-        members = [one for key in keys if (one := tx.get(Node, key)) is not None and _may_join(tx, one, node)]
-        if not members or members[0].key != node.key:
+        members = _members(tx, node, keys, most)
+        if not members:
             return None
-        members = sorted(members[:most], key=lambda one: (one.spec.slot, one.key))
         request = LaunchRequest(
             launch=launch_id,
             owner=self._deps.store.installation,
@@ -187,6 +186,18 @@ def provider_options(node: Node, provider: str) -> Json:
     entries = node.spec.template.get("providers", ())
     options: Json = next((entry.get("options", {}) for entry in entries if entry.get("name") == provider), {})
     return options
+
+
+def _members(tx: Transaction, asker: Node, keys: list[str], most: int) -> list[Node]:
+    """The nodes that share the launch, by slot; none when the asker needs none any more. The asker's key is the first."""
+    members: list[Node] = []
+    for key in keys:
+        node = tx.get(Node, key)
+        if node is not None and _may_join(tx, node, asker):
+            members.append(node)
+        if not members or len(members) == most:
+            break
+    return sorted(members, key=lambda node: (node.spec.slot, node.key))
 
 
 def _may_join(tx: Transaction, node: Node, asker: Node) -> bool:

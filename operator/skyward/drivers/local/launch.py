@@ -52,6 +52,7 @@ class Host:
     python: str
     """Interpreter that runs the servers, preferred for the nodes' environments too."""
     uv_dir: str
+    """Where the operator's uv is; empty when it has none: nodes then get one of their own."""
     cache: Path
     environment: Mapping[str, str]
     """The operator's own; only what package managers need to reach their index is passed on."""
@@ -83,7 +84,8 @@ def _fill(directory: Path, instance_id: str, request: LaunchRequest, *, now: flo
     for name in ("", HOME, TMP, BIN):
         (directory / name).mkdir(mode=0o700, parents=True)
     # A link to uv alone: whatever else is installed beside it, a pip above all, would work on the operator's environment.
-    (directory / BIN / "uv").symlink_to(Path(uv_dir) / "uv")
+    if uv_dir:
+        (directory / BIN / "uv").symlink_to(Path(uv_dir) / "uv")
     key = Ed25519PrivateKey.generate()
     private = key.private_bytes(Encoding.PEM, PrivateFormat.OpenSSH, NoEncryption())
     _write(directory / HOST_KEY, private)

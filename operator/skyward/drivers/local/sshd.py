@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import closing
 from functools import partial
 from pathlib import Path
-from typing import IO
+from typing import IO, NoReturn
 
 # asyncssh looks for liboqs when it is imported, by running ldconfig and a compiler: 40 ms of CPU for key exchanges
 # that are not offered here.
@@ -101,7 +101,7 @@ class Server(asyncssh.SSHServer):
 
 
 def main(argv: Sequence[str]) -> int:
-    """Serve until killed. A second server of the same node ends at once."""
+    """Serve until switched off. A second server of the same node ends at once."""
     node = Path(argv[1])
     lock = os.open(node / "lock", os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -112,10 +112,9 @@ def main(argv: Sequence[str]) -> int:
     _publish(node / "process.json", json.dumps(_identity()))
     delay_s = json.loads((node / "instance.json").read_text())["boot_delay_s"]
     asyncio.run(_serve(node, delay_s))
-    return 0
 
 
-async def _serve(node: Path, delay_s: float) -> None:
+async def _serve(node: Path, delay_s: float) -> NoReturn:
     stopped = asyncio.Event()
     machine = Machine(dict(os.environ) | {"SKYWARD_POWEROFF": f"kill -TERM {os.getpid()}"})
     loop = asyncio.get_running_loop()
@@ -124,7 +123,7 @@ async def _serve(node: Path, delay_s: float) -> None:
     try:
         async with asyncio.timeout(delay_s):
             await stopped.wait()
-            return
+            _switch_off(machine)
     except TimeoutError:
         pass  # the usual case: it has booted
     with closing(_bind(node / "port")) as listener:
@@ -154,8 +153,15 @@ async def _serve(node: Path, delay_s: float) -> None:
         _publish(node / "port", str(listener.getsockname()[1]))
         await stopped.wait()
         server.close()
+    _switch_off(machine)
+
+
+def _switch_off(machine: Machine) -> NoReturn:
+    """As a machine does: nothing is taken down in order, sessions included."""
     machine.power_off()
     sys.stderr.write(f"{_POWERED_OFF}\n")
+    sys.stderr.flush()
+    os._exit(0)
 
 
 async def _serve_command(machine: Machine, process: asyncssh.SSHServerProcess[bytes]) -> None:
