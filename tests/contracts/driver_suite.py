@@ -11,6 +11,7 @@ from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from pathlib import Path
 from typing import ClassVar
+from uuid import uuid4
 
 import pytest
 
@@ -30,16 +31,25 @@ class DriverSuite:
     patience_s: ClassVar[float] = 30.0
     bad_options: ClassVar[Json] = {"noSuchOption": 1}
 
+    tag: str
+
+    def setup_method(self) -> None:
+        self.tag = uuid4().hex[:7]
+
+    def launch(self, number: int) -> str:
+        """Unlike any other test's, from its first characters on: suites may run side by side."""
+        return f"{self.tag}-{number:04}-abcdef"
+
     def open(self, directory: Path) -> AbstractAsyncContextManager[Driver]:
         """The driver over an empty provider. Leaving it removes whatever a test left there."""
         raise NotImplementedError
 
     # --- words for the tests ------------------------------------------------------------------------------------
 
-    async def request(self, driver: Driver, launch: str = "launch-0001-aaaa", count: int = 1) -> LaunchRequest:
+    async def request(self, driver: Driver, number: int = 1, count: int = 1) -> LaunchRequest:
         offerings = await driver.offerings({})
         return LaunchRequest(
-            launch=launch,
+            launch=self.launch(number),
             owner=OWNER,
             pool_uid="pool-uid",
             pool="default/suite",
@@ -97,7 +107,7 @@ class DriverSuite:
 
             assert outcome.rejected is None
             assert len({instance.id for instance in outcome.instances}) == 2
-            assert {instance.launch for instance in outcome.instances} == {"launch-0001-aaaa"}
+            assert {instance.launch for instance in outcome.instances} == {self.launch(1)}
             listed = (await driver.list(OWNER)).instances
             assert {_identity(instance) for instance in listed} == {_identity(i) for i in outcome.instances}
 
@@ -139,17 +149,17 @@ class DriverSuite:
 
     def test_two_launches_make_two_instances(self, tmp_path: Path) -> None:
         async def test(driver: Driver) -> None:
-            await driver.create(await self.request(driver, "launch-0001-aaaa"))
-            await driver.create(await self.request(driver, "launch-0002-bbbb"))
+            await driver.create(await self.request(driver, 1))
+            await driver.create(await self.request(driver, 2))
 
             launches = [instance.launch for instance in (await driver.list(OWNER)).instances]
-            assert sorted(launch or "" for launch in launches) == ["launch-0001-aaaa", "launch-0002-bbbb"]
+            assert sorted(launch or "" for launch in launches) == [self.launch(1), self.launch(2)]
 
         self.check(tmp_path, test)
 
     def test_lists_only_what_carries_the_owners_mark(self, tmp_path: Path) -> None:
         async def test(driver: Driver) -> None:
-            foreign = replace(await self.request(driver, "launch-0002-bbbb"), owner=STRANGER)
+            foreign = replace(await self.request(driver, 2), owner=STRANGER)
             theirs = (await driver.create(foreign)).instances[0]
             ours = (await driver.create(await self.request(driver))).instances[0]
 
@@ -201,7 +211,7 @@ class DriverSuite:
 
     def test_concurrent_calls_do_not_disturb_each_other(self, tmp_path: Path) -> None:
         async def test(driver: Driver) -> None:
-            requests = [await self.request(driver, f"launch-{n:04}-cccc") for n in range(4)]
+            requests = [await self.request(driver, n) for n in range(4)]
 
             async with asyncio.TaskGroup() as group:
                 for request in requests:

@@ -119,6 +119,24 @@ def test_when_all_are_refused_it_waits_and_tries_again() -> None:
     run_world(story)
 
 
+def test_a_node_that_waits_for_capacity_waits_as_the_same_node() -> None:
+    async def story(world: World) -> None:
+        world.cloud.faults.capacity = 0
+        await world.start()
+        await world.apply(nodes=2)
+        await asyncio.sleep(1)
+        before = {node.metadata.uid for node in await world.nodes()}
+        await asyncio.sleep(1200)
+        assert {node.metadata.uid for node in await world.nodes()} == before
+        assert not any(node.status.failure for node in await world.nodes())
+        assert world.cloud.calls["create"] <= 2 * 1200 / 60 + 2
+        world.cloud.faults.capacity = None
+        await world.settled()
+        assert {node.metadata.uid for node in await world.nodes()} == before
+
+    run_world(story)
+
+
 def test_a_rate_limit_is_respected() -> None:
     async def story(world: World) -> None:
         world.cloud.faults.before_create = [RateLimited("slow down", 90.0), RateLimited("slow down", 90.0)]

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from uuid import NAMESPACE_OID, uuid4, uuid5
 
 import asyncssh
 
@@ -53,10 +54,12 @@ class Room:
     directory: Path
     driver: LocalDriver
     key: asyncssh.SSHKey = field(default_factory=lambda: asyncssh.generate_private_key("ssh-ed25519"))
+    tag: str = field(default_factory=lambda: uuid4().hex[:7])
+    """Makes launches of this room unlike those of any other: processes are known, and killed, by their instance's id."""
 
-    def request(self, launch: str = "launch-0001-aaaa", count: int = 1, options: Json | None = None) -> LaunchRequest:
+    def request(self, number: int = 1, count: int = 1, options: Json | None = None) -> LaunchRequest:
         return LaunchRequest(
-            launch=launch,
+            launch=f"{self.tag}-{number:04}-{uuid5(NAMESPACE_OID, self.tag)}",
             owner=OWNER,
             pool_uid="pool-uid",
             pool="default/test",
@@ -66,9 +69,13 @@ class Room:
             options=options or {},
         )
 
-    async def node(self, launch: str = "launch-0001-aaaa", options: Json | None = None) -> Instance:
+    def nap(self, number: int) -> str:
+        """Seconds for a `sleep` that no other test's is called like."""
+        return f"97{number}.{int(self.tag, 16)}"
+
+    async def node(self, options: Json | None = None) -> Instance:
         """A node that is up."""
-        outcome = await self.driver.create(self.request(launch, options=options))
+        outcome = await self.driver.create(self.request(options=options))
         return await self.until(outcome.instances[0].id, InstanceState.UP)
 
     async def until(self, instance_id: str, state: InstanceState) -> Instance:

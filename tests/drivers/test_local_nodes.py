@@ -117,14 +117,15 @@ def test_a_second_server_of_one_node_ends_and_the_first_stays_on_record(tmp_path
 
 
 def test_deleting_leaves_no_process_however_it_hid_and_no_file_however_it_is_protected(tmp_path: Path) -> None:
-    hide = "(setsid sleep 971 & ) ; (setsid env -i sleep 972 &) ; nohup sleep 973 & sleep 0.1; echo started"
-
     async def test(room: Room) -> None:
+        plain, bare, stubborn = room.nap(1), room.nap(2), room.nap(3)
+        hide = f"(setsid sleep {plain} &); (setsid env -i sleep {bare} &); nohup sleep {stubborn} & sleep 0.1; echo started"
         node = await room.node()
         home = room.path(node) / "home"
         async with room.connect(node) as ssh:
             done = await ssh.run(f"sh -c {hide!r} </dev/null 2>&1 | head -1")
             assert done.stdout.strip() == "started"
+        assert len(sleepers(plain, bare, stubborn)) == 3
         (home / "locked" / "deep").mkdir(parents=True)
         (home / "locked" / "deep" / "file").write_text("x")
         (home / "locked" / "deep").chmod(0o500)
@@ -134,7 +135,7 @@ def test_deleting_leaves_no_process_however_it_hid_and_no_file_however_it_is_pro
         await room.driver.delete(node.id)
 
         assert processes_of(node.id) == {}
-        assert not sleepers("971", "972", "973")
+        assert not sleepers(plain, bare, stubborn)
         assert [path.name for path in (tmp_path / "nodes").iterdir()] == []
 
     check(tmp_path, test)
@@ -144,13 +145,13 @@ def test_a_node_that_lost_its_server_is_deleted_with_what_still_runs_on_it(tmp_p
     async def test(room: Room) -> None:
         node = await room.node()
         async with room.connect(node) as ssh:
-            await ssh.run("setsid sleep 974 >/dev/null 2>&1 </dev/null &")
+            await ssh.run(f"setsid sleep {room.nap(4)} >/dev/null 2>&1 </dev/null &")
         os.kill(server_pid(room.path(node)), signal.SIGKILL)
         await room.until(node.id, InstanceState.FAILED)
 
         await room.driver.delete(node.id)
 
-        assert not sleepers("974")
+        assert not sleepers(room.nap(4))
 
     check(tmp_path, test)
 
@@ -169,12 +170,12 @@ def test_powering_off_ends_the_whole_tree(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         node = await room.node()
         async with room.connect(node) as ssh:
-            await ssh.run('(setsid sleep 975 & ) >/dev/null 2>&1; sh -c "$SKYWARD_POWEROFF"')
+            await ssh.run(f'(setsid sleep {room.nap(5)} &) >/dev/null 2>&1; sh -c "$SKYWARD_POWEROFF"')
 
         failed = await room.until(node.id, InstanceState.FAILED)
 
         assert failed.message == "its SSH server stopped: powered off"
-        await until(lambda: _answer(not sleepers("975")))
+        await until(lambda: _answer(not sleepers(room.nap(5))))
 
     check(tmp_path, test)
 
@@ -210,12 +211,12 @@ def test_the_first_creates_fail_and_go_on_being_counted_after_a_restart(tmp_path
     async def test(room: Room) -> None:
         options = faults(failedCreates=2)
         with pytest.raises(InsufficientCapacity):
-            await room.driver.create(room.request("launch-0001-aaaa", options=options))
+            await room.driver.create(room.request(1, options=options))
         successor = make_driver(tmp_path / "nodes", tmp_path / "cache")
         with pytest.raises(InsufficientCapacity):
-            await successor.create(room.request("launch-0002-bbbb", options=options))
+            await successor.create(room.request(2, options=options))
 
-        outcome = await successor.create(room.request("launch-0003-cccc", options=options))
+        outcome = await successor.create(room.request(3, options=options))
 
         assert len(outcome.instances) == 1
         assert len((await successor.list(OWNER)).instances) == 1

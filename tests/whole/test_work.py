@@ -99,6 +99,25 @@ def test_a_drain_ends_at_its_deadline_and_the_work_goes_elsewhere() -> None:
     run_world(story)
 
 
+def test_the_work_of_a_node_goes_elsewhere_before_its_machine_is_gone() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=2, drain_timeout="10s")
+        await world.settled()
+        world.machines.work_s = 120
+        task = await world.submit(2)
+        await asyncio.sleep(5)
+        world.machines.work_s = 1
+        await world.apply(nodes=1, drain_timeout="10s")
+        await asyncio.sleep(20)
+        assert world.queue.counts("default/hello") == (1, 1)
+        await world.until(lambda: world.is_done(task), 150)
+
+        assert len(world.ours()) == 2
+
+    run_world(story, cloud={"deletion_s": 600.0})
+
+
 def test_deleting_a_pool_stops_its_work_at_once() -> None:
     async def story(world: World) -> None:
         await world.start()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from skyward_agent.wire.messages import AttemptId, Lease, NeedFunctions, Report, Started, Want
+from skyward_agent.wire.messages import AttemptId, Lease, NeedFunctions, Report, Returned, Started, Want
 
 
 class ExitReason(StrEnum):
@@ -43,7 +43,7 @@ class StopChild:
 class Send:
     """Say this to the gateway. Only given while connected."""
 
-    message: Started | Want | NeedFunctions
+    message: Started | Want | NeedFunctions | Returned
 
 
 @dataclass(frozen=True, slots=True)

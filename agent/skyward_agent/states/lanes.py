@@ -42,6 +42,7 @@ class Lane:
     last_failure: str = ""
     lease: Lease | None = None
     verdict: Verdict | None = None
+    began_at: float = 0.0
     timeout_at: float | None = None
     kill_at: float | None = None
 
@@ -60,6 +61,7 @@ class Lane:
     def run(self, lease: Lease, now: float) -> None:
         self.state = LaneState.BUSY
         self.lease = lease
+        self.began_at = now
         self.timeout_at = None if lease.timeout_s is None else now + lease.timeout_s
 
     def rest(self) -> None:

@@ -52,6 +52,13 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class Recalled:
+    """Give back those of these attempts that have not begun."""
+
+    attempts: tuple[AttemptId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class ChildReady:
     lane: int
     child: int
@@ -119,6 +126,7 @@ Stimulus = (
     | FunctionsArrived
     | Acknowledged
     | Abandoned
+    | Recalled
     | ChildReady
     | ChildFinished
     | ChildDied

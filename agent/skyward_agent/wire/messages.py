@@ -160,6 +160,8 @@ class Want:
     """The agent can hold this many more attempts. Replaces what it said before; 0 stops deliveries."""
 
     capacity: int
+    received: int = -1
+    """Leases that this connection has brought it so far: those still under way count against the capacity. -1: not said."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,6 +251,23 @@ class Abandon:
 
     attempts: tuple[AttemptId, ...]
     reason: str = ""
+
+
+@message
+@dataclass(frozen=True, slots=True)
+class Recall:
+    """Another agent idles: give back those of these attempts that have not begun. Answered by one Returned."""
+
+    attempts: tuple[AttemptId, ...]
+
+
+@message
+@dataclass(frozen=True, slots=True)
+class Returned:
+    """These attempts never began here and never will: no report of them follows. Also said unasked, by an agent that may take
+    no work or leaves."""
+
+    attempts: tuple[AttemptId, ...]
 
 
 @message

@@ -16,7 +16,7 @@ from pydantic import Field, field_validator, model_validator
 from skyward.api.base import Word
 from skyward.api.conditions import Condition
 from skyward.api.meta import Object, ObjectMeta, check_name
-from skyward.api.providers import ProviderSpec
+from skyward.api.providers import LOCAL, ProviderSpec
 from skyward.api.quantities import Duration, DurationOrOff, IntOrPercent, Size
 
 IN_PLACE: dict[str, Any] = {"x-skyward-change": "in-place"}
@@ -81,6 +81,13 @@ class ImageFile(Word):
     """Absolute, or relative to the node's home."""
     content: str
     mode: Annotated[str, Field(pattern=r"^0?[0-7]{3}$")] = "0644"
+
+    @field_validator("path")
+    @classmethod
+    def _stays_below(cls, path: str) -> str:
+        if not path or path.endswith("/") or ".." in path.split("/"):
+            raise ValueError(f"{path!r} is not the path of a file: name one without '..' that does not end in '/'")
+        return path
 
 
 class SetupStep(Word):
@@ -189,7 +196,14 @@ class PoolSpec(Word):
 
     @model_validator(mode="after")
     def _image_fits_the_providers(self) -> PoolSpec:
-        if self.image.apt and any(provider.name == "local" for provider in self.providers):
+        if not any(provider.name == LOCAL for provider in self.providers):
+            return self
+        if any(file.path.startswith("/") for file in self.image.files):
+            raise ValueError(
+                "image.files takes no absolute path on the local provider: its nodes share this host and must not "
+                "change its files; give a path relative to the node's home"
+            )
+        if self.image.apt:
             raise ValueError(
                 "image.apt is refused on the local provider: its nodes share this host and must not change its "
                 "packages; install them on the host yourself"

@@ -159,7 +159,7 @@ class Launcher:
             return After(facts.resync_s, "some of the launch's instances may not be visible yet")
         _log.info("binding listed instances", launch=launch.id, pool=launch.request.pool, count=len(instances))
         await self._writer.bind(launch, instances, complete=complete)
-        return self._told(launch)
+        return DONE  # the nodes' rows changed, which wakes them
 
     def _told(self, launch: Launch) -> Next:
         """The answer is on record: everybody it concerns looks again."""

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from skyward.api import Node, Pool, Reason
+from skyward.api import FINALIZER, Node, Pool, Reason
 from skyward.contracts import Transaction
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import UNRESOLVED, LaunchBook
@@ -13,6 +13,9 @@ from skyward.kit.recorder import record_event
 def hindrance(deps: Deps, launches: LaunchBook, pool: Pool) -> str | None:
     """Why the pool cannot go yet although it has no nodes left; None when a complete listing of every provider that it used
     proves that none of its launches has an instance."""
+    others = _other_finalizers(pool)
+    if others:
+        return f"waiting for {', '.join(others)} to be taken off"
     own = launches.of_pool(pool.metadata.uid)
     unresolved = [launch.id for launch in own if launch.state in UNRESOLVED]
     if unresolved:
@@ -27,7 +30,7 @@ def hindrance(deps: Deps, launches: LaunchBook, pool: Pool) -> str | None:
 
 
 async def remove_pool(deps: Deps, launches: LaunchBook, pool: Pool) -> bool:
-    """Drop the finalizer, and with it the row and the launches. False when a node or another pool is found instead."""
+    """Drop the finalizer, and with it the row and the launches. False when a node, another pool or another finalizer is found."""
     await deps.queue.drop_pool(pool.key)
     ids = tuple(launch.id for launch in launches.of_pool(pool.metadata.uid))
     now = deps.clock.now()
@@ -35,6 +38,8 @@ async def remove_pool(deps: Deps, launches: LaunchBook, pool: Pool) -> bool:
     def work(tx: Transaction) -> bool:
         current = tx.get(Pool, pool.key)
         if current is None or current.metadata.uid != pool.metadata.uid or current.metadata.deletion_timestamp is None:
+            return False
+        if _other_finalizers(current):
             return False
         if any(node.spec.pool_uid == pool.metadata.uid for node in tx.list(Node, pool.metadata.namespace)):
             return False
@@ -48,6 +53,11 @@ async def remove_pool(deps: Deps, launches: LaunchBook, pool: Pool) -> bool:
     if removed:
         launches.forget(ids)
     return removed
+
+
+def _other_finalizers(pool: Pool) -> tuple[str, ...]:
+    """What else keeps the row: intake's mark that the document is not out of its file yet, or a user's own."""
+    return tuple(name for name in pool.metadata.finalizers if name != FINALIZER)
 
 
 def _still_there(deps: Deps, pool: Pool, provider: str, launches: list[Launch]) -> str | None:
