@@ -16,6 +16,7 @@ _TEXT = st.one_of(
     st.text(st.characters(min_codepoint=32, max_codepoint=0x2FF, exclude_characters="\x7f\x85\xad"), max_size=12),
     st.sampled_from(("echo a\necho b\n", "one\n\n  two", "tail\n\n", " lead\nx\n", "tab\tx\n", "é\U0001f600")),
 )
+_PATH = _TEXT.filter(lambda path: bool(path) and "/" not in path and path != "..")
 _ENV = st.dictionaries(st.sampled_from(("A", "B_1", "on", "y", "PATH")), _TEXT, max_size=3)
 _TIMES = st.sampled_from(("30s", "5m", "10m", "1h30m"))
 _SETUP = st.lists(
@@ -38,7 +39,7 @@ _IMAGE = st.fixed_dictionaries(
         "env": _ENV,
         "setup": _SETUP,
         "requirements": _TEXT,
-        "files": st.lists(st.fixed_dictionaries({"path": _TEXT, "content": _TEXT}), max_size=2),
+        "files": st.lists(st.fixed_dictionaries({"path": _PATH, "content": _TEXT}), max_size=2),
     },
 )
 _PLACES = st.one_of(

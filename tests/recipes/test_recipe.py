@@ -100,7 +100,7 @@ def test_system_packages_are_refused_where_nodes_share_the_host() -> None:
     [
         ({"env": {"A": "a\0b"}}, "spec.image.env.A"),
         ({"files": [{"path": "a", "content": "\0"}]}, "spec.image.files[0].content"),
-        ({"files": [{"path": "a/", "content": ""}]}, "spec.image.files[0].path"),
+        ({"files": [{"path": "a\0", "content": ""}]}, "spec.image.files[0].path"),
         ({"setup": ["echo \0"]}, "spec.image.setup[0].run"),
         ({"pip": ["a\0"]}, "spec.image.pip[0]"),
     ],

@@ -2,13 +2,16 @@
 
 The story of an attempt: leased → queued (its function may still be on the way) → running in one lane → reported →
 acknowledged. Whatever ends it, exactly one report is made, and kept until the gateway acknowledges it; an attempt that
-the gateway says is no longer ours ends without one. Time is monotonic seconds, given by the caller.
+the gateway says is no longer ours ends without one, and so does one that was given back before it began. Time is
+monotonic seconds, given by the caller.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from skyward_agent.states.appetite import Pace, is_worth_saying
+from skyward_agent.states.backlog import Backlog
 from skyward_agent.states.commands import (
     Command,
     Deliver,
@@ -36,6 +39,7 @@ from skyward_agent.states.stimuli import (
     FunctionsArrived,
     Leased,
     MemoryExceeded,
+    Recalled,
     Stimulus,
     Superseded,
     Terminated,
@@ -43,7 +47,17 @@ from skyward_agent.states.stimuli import (
     Welcomed,
 )
 from skyward_agent.wire import messages as wire
-from skyward_agent.wire.messages import AttemptId, Configure, Failure, Lease, NeedFunctions, Report, Started, Want
+from skyward_agent.wire.messages import (
+    AttemptId,
+    Configure,
+    Failure,
+    Lease,
+    NeedFunctions,
+    Report,
+    Returned,
+    Started,
+    Want,
+)
 
 MAX_UNACKNOWLEDGED = 1024
 MAX_UNACKNOWLEDGED_BYTES = 256 * 1024 * 1024
@@ -68,7 +82,9 @@ class AgentMachine:
         self._contact = now
         self._orphan_timeout_s = orphan_timeout_s
         self._credit = 0
-        self._queued: dict[AttemptId, Lease] = {}
+        self._received = 0
+        self._pace = Pace()
+        self._queued = Backlog()
         self._asked: dict[str, float] = {}
         self._shelf = FunctionShelf(limit_bytes=SHELF_BYTES, limit_count=SHELF_COUNT)
         self._ledger = Ledger(spooled)
@@ -151,6 +167,8 @@ class AgentMachine:
                 self._put_functions(functions)
             case Abandoned(attempts, reason):
                 self._abandon(attempts, reason, now)
+            case Recalled(attempts):
+                self._give_back(self._queued.remove_all(attempts))
             case Dismissed():
                 self._leave(ExitReason.DISMISSED, now)
             case Superseded():
@@ -160,11 +178,11 @@ class AgentMachine:
 
     def _welcomed(self, configure: Configure, abandon: tuple[AttemptId, ...], now: float) -> None:
         self._connected = True
-        self._credit = 0
+        self._credit = self._received = 0
         self._asked.clear()
         self._forget(abandon)
         for attempt in abandon:
-            self._queued.pop(attempt, None)
+            self._queued.remove(attempt)
             lane = self._lane_of(attempt)
             if lane is not None:
                 lane.lease = None
@@ -188,20 +206,33 @@ class AgentMachine:
             return
         self._configured = True
         self._wanted_lanes = configure.lanes if configure.lanes > 0 else self._cpus
+        if not self._schedulable and self._queued:
+            self._give_back(self._queued.clear())
 
     def _leased(self, leases: tuple[Lease, ...], functions: tuple[wire.Function, ...]) -> None:
         self._credit = max(0, self._credit - len(leases))
-        if self._leaving is None:
-            known = set(self.held())
-            self._queued.update((lease.id, lease) for lease in leases if lease.id not in known)
+        self._received += len(leases)
         self._put_functions(functions)
+        if self._leaving is not None or not self._schedulable:
+            self._give_back(tuple(lease.id for lease in leases))
+            return
+        known = set(self.held())
+        for lease in leases:
+            if lease.id not in known:
+                self._queued.add(lease, self._shelf)
+
+    def _give_back(self, attempts: tuple[AttemptId, ...]) -> None:
+        """These will never begin here. One that the gateway does not hear of is missing in the next greeting."""
+        if self._connected:
+            self._commands.append(Send(Returned(attempts)))
 
     def _put_functions(self, functions: tuple[wire.Function, ...]) -> None:
         if functions:
-            needed = {lease.function for lease in self._queued.values()}
+            needed = self._queued.functions()
             for function in functions:
                 self._shelf.put(function, needed)
                 self._asked.pop(function.digest, None)
+            self._queued.sort_out(self._shelf)
 
     def _forget(self, attempts: tuple[AttemptId, ...]) -> None:
         for attempt in attempts:
@@ -211,7 +242,7 @@ class AgentMachine:
     def _abandon(self, attempts: tuple[AttemptId, ...], reason: str, now: float) -> None:
         failure = Failure(type=wire.CANCELLED, message=reason or "cancelled")
         for attempt in attempts:
-            if self._queued.pop(attempt, None) is not None:
+            if self._queued.remove(attempt):
                 self._report(Report(attempt, wire.CANCELLED, failure=failure), now)
                 continue
             lane = self._lane_of(attempt)
@@ -235,6 +266,7 @@ class AgentMachine:
             self._stop(lane, now, at_once=True)
             return
         self._report(Report(lane.lease.id, said.outcome, said.value, said.failure, said.seconds), now)
+        self._pace.took(now - lane.began_at)
         lane.lease = None
         if said.clean:
             lane.rest()
@@ -282,7 +314,8 @@ class AgentMachine:
         if self._leaving is not None and not for_good:
             return
         self._leaving = reason
-        self._queued.clear()
+        if self._queued:
+            self._give_back(self._queued.clear())
         if reason is ExitReason.DISMISSED:
             self._forget(tuple(report.id for report in self._ledger))
         for lane in self._lanes:
@@ -338,14 +371,11 @@ class AgentMachine:
         """Give each idle lane the oldest lease whose function is here."""
         begun = []
         for lane in self._lanes[: self._wanted_lanes]:
-            if not self._queued:
+            if not self._queued.has_ready:
                 break
             if lane.state is not LaneState.IDLE:
                 continue
-            lease = next((lease for lease in self._queued.values() if lease.function in self._shelf), None)
-            if lease is None:
-                break
-            del self._queued[lease.id]
+            lease = self._queued.take()
             lane.run(lease, now)
             begun.append(lease.id)
             self._commands.append(RunAttempt(lane.index, lane.child, lease, self._shelf.take(lease.function)))
@@ -355,22 +385,27 @@ class AgentMachine:
     def _say_wants(self, now: float) -> None:
         if not self._connected:
             return
-        missing = {lease.function for lease in self._queued.values() if lease.function not in self._shelf}
-        due = sorted(digest for digest in missing if self._asked.get(digest, now - ASK_AGAIN_S) + ASK_AGAIN_S <= now)
-        self._asked = {digest: now if digest in due else self._asked[digest] for digest in missing}
-        if due:
-            self._commands.append(Send(NeedFunctions(tuple(due))))
-        capacity = self._capacity()
-        if capacity != self._credit:
+        missing = self._queued.missing()
+        if missing or self._asked:
+            due = sorted(digest for digest in missing if self._asked.get(digest, now - ASK_AGAIN_S) + ASK_AGAIN_S <= now)
+            self._asked = {digest: now if digest in due else self._asked[digest] for digest in missing}
+            if due:
+                self._commands.append(Send(NeedFunctions(tuple(due))))
+        capacity = self._capacity(now)
+        idle = sum(1 for lane in self._lanes[: self._wanted_lanes] if lane.state is LaneState.IDLE)
+        if is_worth_saying(capacity, self._credit, idle=idle):
             self._credit = capacity
-            self._commands.append(Send(Want(capacity)))
+            self._commands.append(Send(Want(capacity, self._received)))
 
-    def _capacity(self) -> int:
-        """Attempts it could take now: its lanes, and as many again to have the next one at hand."""
+    def _capacity(self, now: float) -> int:
+        """Attempts it could take now: one for each lane, and about AHEAD_S of work behind each that is not at a slow one."""
         behind = len(self._ledger) >= MAX_UNACKNOWLEDGED or self._ledger.held_bytes >= MAX_UNACKNOWLEDGED_BYTES
         if behind or not self._schedulable or not self.ready:
             return 0
-        return max(0, 2 * self._wanted_lanes - len(self._queued) - self.busy)
+        lanes = self._lanes[: self._wanted_lanes]
+        slow = sum(1 for lane in lanes if lane.lease is not None and self._pace.is_slow(now - lane.began_at))
+        held = len(self._queued) + self.busy
+        return max(0, self._wanted_lanes + (len(lanes) - slow) * self._pace.ahead() - held)
 
     def _report(self, report: Report, now: float) -> None:
         self._ledger.add(report, now)

@@ -178,8 +178,6 @@ def _files(image: ImageSpec) -> Step:
     lines = []
     for number, file in enumerate(image.files):
         field = f"spec.image.files[{number}]"
-        if not file.path or file.path.endswith("/"):
-            raise Invalid(f"{field}.path: {file.path!r} names no file", ((f"{field}.path", "names no file"),))
         words = (quote(file.path, f"{field}.path"), file.mode, quote(file.content, f"{field}.content"))
         lines.append(f"put {' '.join(words)}\n")
     return Step(id="files", title="write files", script="".join(lines), deadline_s=60)
