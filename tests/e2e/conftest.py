@@ -9,11 +9,11 @@ import cloudpickle
 import pytest
 
 import skyward as sky
-import tests
+import tests.e2e
 from hack.operator_process import OperatorProcess
 
 # Nodes do not have this package: its functions travel by value.
-cloudpickle.register_pickle_by_value(tests)
+cloudpickle.register_pickle_by_value(tests.e2e)
 
 
 @pytest.fixture
