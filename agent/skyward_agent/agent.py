@@ -208,6 +208,8 @@ class Agent:
                 self._apply(stimuli.FunctionsArrived(functions))
             case wire.Abandon(attempts, reason):
                 self._apply(stimuli.Abandoned(attempts, reason))
+            case wire.Recall(attempts):
+                self._apply(stimuli.Recalled(attempts))
             case Configure():
                 self._keep_configuration(message)
                 self._apply(stimuli.Configured(message))

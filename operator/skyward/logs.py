@@ -22,10 +22,10 @@ def configure_logs(settings: LogSettings, stream: TextIO = sys.stderr) -> None:
     shared: list[structlog.typing.Processor] = [
         structlog.contextvars.merge_contextvars,
         structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True, key="time"),
+        structlog.processors.TimeStamper(fmt="iso", utc=True, key="timestamp"),
     ]
     renderers: list[structlog.typing.Processor]
-    if settings.format == "json" or (settings.format == "auto" and not stream.isatty()):
+    if settings.format == "json":
         renderers = [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
     else:
         renderers = [structlog.dev.ConsoleRenderer(colors=stream.isatty(), pad_event_to=34)]

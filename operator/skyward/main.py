@@ -39,7 +39,7 @@ def run(
     listen: Annotated[str | None, typer.Option(help="HOST:PORT of the HTTP API; port 0 picks one.")] = None,
     tasks: Annotated[str | None, typer.Option(help="HOST:PORT of the task listener.")] = None,
     kubeconfig: Annotated[Path | None, typer.Option(help="Where to write the client configuration.")] = None,
-    log_format: Annotated[str | None, typer.Option(help="auto, console or json.")] = None,
+    log_format: Annotated[str | None, typer.Option(help="console or json.")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
 ) -> None:
     """Watch the manifests and keep the pools until stopped. Each option is also a variable: SKYWARD_MANIFESTS, …"""

@@ -16,8 +16,8 @@ class _Group(BaseModel):
 
 
 class LogSettings(_Group):
-    format: Literal["auto", "console", "json"] = "auto"
-    """`auto` is readable text on a terminal and JSON elsewhere."""
+    format: Literal["console", "json"] = "console"
+    """Readable text, coloured on a terminal; or one JSON object a line."""
     level: Literal["debug", "info", "warning", "error"] = "info"
 
 

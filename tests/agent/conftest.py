@@ -33,14 +33,14 @@ class AgentHome:
         self._agents: list[subprocess.Popen[bytes]] = []
         (self.path / "agent.pyz").write_bytes(build_agent_file())
 
-    def identify(self, port: int) -> None:
+    def identify(self, port: int, node: str = "node-uid", token: str = "join") -> None:
         identity = {
-            "node": "node-uid",
+            "node": node,
             "name": "hello-0-abcde",
             "endpoint": f"127.0.0.1:{port}",
             "server_name": SERVER_NAME,
             "ca": self._authority.pem,
-            "join_token": "join",
+            "join_token": token,
         }
         (self.path / "agent.json").write_text(json.dumps(identity))
 

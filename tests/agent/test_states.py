@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from skyward_agent.states.appetite import MOST_AHEAD
 from skyward_agent.states.commands import (
     Command,
     Deliver,
@@ -35,6 +36,7 @@ from skyward_agent.states.stimuli import (
     FunctionsArrived,
     Leased,
     MemoryExceeded,
+    Recalled,
     Stimulus,
     Superseded,
     Terminated,
@@ -42,7 +44,17 @@ from skyward_agent.states.stimuli import (
     Welcomed,
 )
 from skyward_agent.wire import messages as wire
-from skyward_agent.wire.messages import AttemptId, Configure, Failure, Function, Lease, NeedFunctions, Report, Want
+from skyward_agent.wire.messages import (
+    AttemptId,
+    Configure,
+    Failure,
+    Function,
+    Lease,
+    NeedFunctions,
+    Report,
+    Returned,
+    Want,
+)
 
 DATA = b"function"
 DIGEST = hashlib.sha256(DATA).hexdigest()
@@ -89,6 +101,11 @@ def only(commands: list[Command], kind: type[Any]) -> list[Any]:
 
 def wants(commands: list[Command]) -> list[int]:
     return [send.message.capacity for send in only(commands, Send) if isinstance(send.message, Want)]
+
+
+def returned(commands: list[Command]) -> list[int]:
+    said = [send.message for send in only(commands, Send) if isinstance(send.message, Returned)]
+    return [attempt.item for message in said for attempt in message.attempts]
 
 
 def reports(commands: list[Command]) -> list[Report]:
@@ -163,10 +180,69 @@ def test_says_what_it_wants_only_when_the_gateway_cannot_know() -> None:
     bench.join()
 
     given = bench.give(lease(1), lease(2), lease(3))
+    bench.now += 1.0
     finished = bench.finish(only(given, RunAttempt)[0])
 
     assert wants(given) == []
     assert wants(finished) == [2]
+
+
+def test_holds_about_ten_milliseconds_of_measured_work_ahead_of_each_lane() -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+    (run,) = only(bench.give(lease(1)), RunAttempt)
+
+    bench.now += 0.001
+    measured = bench.finish(run)
+
+    assert wants(measured) == [11]
+
+
+def test_wants_nothing_behind_an_attempt_that_turns_out_slow() -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+    (run,) = only(bench.give(lease(1)), RunAttempt)
+    bench.now += 0.001
+    bench.finish(run)
+    bench.give(lease(2), lease(3))
+
+    bench.now += 0.5
+    recalled = bench.tell(Recalled((lease(3).id,)))
+
+    assert returned(recalled) == [3]
+    assert wants(recalled) == [0]
+
+
+def test_gives_back_what_is_recalled_and_has_not_begun_and_says_so_even_when_it_is_nothing() -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+    (run,) = only(bench.give(lease(1), lease(2), lease(3)), RunAttempt)
+
+    some = bench.tell(Recalled((lease(1).id, lease(3).id, lease(9).id)))
+    none = bench.tell(Recalled((lease(1).id,)))
+    after = bench.finish(run)
+
+    assert returned(some) == [3]
+    assert Returned(()) in [send.message for send in only(none, Send)]
+    assert [one.lease.id.item for one in only(after, RunAttempt)] == [2]
+    assert bench.machine.held() == (lease(2).id, lease(1).id)
+
+
+@pytest.mark.parametrize(
+    "stimulus",
+    [Configured(replace(CONFIGURE, lanes=1, schedulable=False)), Dismissed(""), Terminated()],
+    ids=["cordoned", "dismissed", "told-to-end"],
+)
+def test_what_has_not_begun_is_given_back_by_an_agent_that_may_not_run_it(stimulus: Stimulus) -> None:
+    bench = Bench()
+    bench.join(replace(CONFIGURE, lanes=1))
+    bench.give(lease(1), lease(2))
+
+    at_once = bench.tell(stimulus)
+    late = bench.give(lease(3))
+
+    assert returned(at_once) == [2]
+    assert returned(late) == [3]
 
 
 def test_the_same_lease_again_is_not_run_again() -> None:
@@ -461,6 +537,8 @@ class World:
         self.running: dict[int, Lease] = {}
         self.leased: set[AttemptId] = set()
         self.voided: set[AttemptId] = set()
+        self.returned: set[AttemptId] = set()
+        self.received = 0
         self.reported: dict[AttemptId, Report] = {}
         self.acknowledged: set[AttemptId] = set()
         self.ran: set[AttemptId] = set()
@@ -477,6 +555,7 @@ class World:
         if self.connected:
             held: list[AttemptId] = sorted(self.leased - self.acknowledged, key=str)
             stimuli += [Disconnected(), Acknowledged(tuple(self.reported)), Abandoned(tuple(held[:1]), "")]
+            stimuli.append(Recalled(tuple(held[-self.random.randint(1, 9) :])))
             if self.credit:
                 stimuli.append(self.grant())
             stimuli.append(Configured(self.changed()))
@@ -497,7 +576,7 @@ class World:
         return stimuli
 
     def grant(self) -> Stimulus:
-        count = self.random.randint(1, self.credit)
+        count = self.random.randint(1, min(self.credit, 9))
         self.serial += count
         leases = tuple(lease(self.serial - n, timeout_s=self.random.choice([None, 1.0])) for n in range(count))
         return Leased(leases, (Function(DIGEST, DATA),) if self.random.random() < 0.7 else ())
@@ -514,14 +593,15 @@ class World:
         held = set(self.machine.held())
         assert running - self.voided <= held | {one for one in running if self.leaving}
         if not self.leaving:
-            assert self.leased - self.acknowledged - self.voided <= held, "a lease was lost"
+            assert self.leased - self.acknowledged - self.voided - self.returned <= held, "a lease was lost"
+            assert not held & self.returned, "what was given back is not held"
         if self.leaving and not self.children:
             assert self.exited
 
     def before(self, stimulus: Stimulus) -> None:
         match stimulus:
             case Welcomed(configure, abandon):
-                self.connected, self.credit, self.configure = True, 0, configure
+                self.connected, self.credit, self.received, self.configure = True, 0, 0, configure
                 self.voided |= set(abandon)
             case Disconnected():
                 self.connected = False
@@ -529,7 +609,8 @@ class World:
                 self.configure = configure
             case Leased(leases, _):
                 self.credit -= len(leases)
-                self.leased |= {one.id for one in leases} if not self.leaving else set()
+                self.received += len(leases)
+                self.leased |= {one.id for one in leases}
             case Acknowledged(attempts):
                 self.acknowledged |= set(attempts)
             case ChildReady(lane, _):
@@ -557,23 +638,30 @@ class World:
                 assert lane not in self.unready
                 assert lane not in self.running, "a lane runs one attempt"
                 assert one.id not in self.ran, "an attempt runs once"
+                assert one.id not in self.returned, "what was given back never begins"
                 self.ran.add(one.id)
                 self.running[lane] = one
             case Deliver(report):
                 assert self.connected
                 assert report.id in self.leased
                 assert report.id not in self.voided
+                assert report.id not in self.returned, "what was given back is not reported"
                 assert self.reported.setdefault(report.id, report) == report, "one outcome for ever"
                 assert report.id not in {one.id for one in self.running.values()}
             case Spool(report):
                 self.reported.setdefault(report.id, report)
-            case Send(Want(capacity)):
+            case Send(Returned(attempts)):
                 assert self.connected
+                assert set(attempts) <= self.leased - self.ran - set(self.reported)
+                self.returned |= set(attempts)
+            case Send(Want(capacity, received)):
+                assert self.connected
+                assert received == self.received
                 if capacity:
                     assert self.configure.schedulable
                     assert not self.leaving
-                unfinished = len(self.leased - set(self.reported) - self.voided)
-                assert capacity <= max(0, 2 * self.configure.lanes - unfinished)
+                unfinished = len(self.leased - set(self.reported) - self.voided - self.returned)
+                assert capacity <= max(0, (1 + MOST_AHEAD) * self.configure.lanes - unfinished)
                 self.credit = capacity
             case Send():
                 assert self.connected

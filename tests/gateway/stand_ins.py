@@ -123,6 +123,13 @@ class MemoryQueue:
         self._tell(ended)
         return tuple(report.id for report in reports)
 
+    async def give_back(self, holder: Holder, attempts: Sequence[AttemptId]) -> None:
+        await asyncio.sleep(0)
+        for id_ in attempts:
+            if self.held_by.get((id_.task, id_.item)) == (holder.node_uid, id_):
+                del self.held_by[id_.task, id_.item]
+                self._queue(self.tasks_by_uid[id_.task], [id_.item])
+
     async def resume(self, holder: Holder, running: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
         mine = {id_ for node, id_ in self.held_by.values() if node == holder.node_uid}
         for lost in mine - set(running):

@@ -23,9 +23,11 @@ from skyward_agent.wire.messages import (
     Outputs,
     Ping,
     Pong,
+    Recall,
     Refused,
     Report,
     Reports,
+    Returned,
     Started,
     Want,
 )
@@ -334,6 +336,129 @@ def test_a_cancelled_attempt_is_abandoned_on_its_node() -> None:
             await world.queue.cancel(task)
 
             assert (await peer.hears(Abandon)).attempts == tuple(leases_of(peer))
+
+    asyncio.run(main())
+
+
+# --- evening out -----------------------------------------------------------------------------------------------------
+
+
+async def loaded_and_idle(world: World, count: int) -> tuple[RawPeer, RawPeer]:
+    """Two one-lane agents: the first holds that many attempts and ends none, the second has nothing."""
+    loaded = await joined(world, world.add_node("n1"))
+    loaded.send(Want(count))
+    await submit(world, count)
+    await until(lambda: len(leases_of(loaded)) == count)
+    idle = await joined(world, world.add_node("n2"))
+    idle.send(Want(count))
+    return loaded, idle
+
+
+def test_what_waits_behind_something_slow_goes_to_an_agent_that_idles() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            slow, idle = await loaded_and_idle(world, 5)
+
+            asked = (await slow.hears(Recall)).attempts
+            slow.send(Returned(asked))
+            await until(lambda: len(leases_of(idle)) == 2)
+
+            assert asked == tuple(leases_of(slow)[-2:])
+            assert [(one.item, one.attempt) for one in leases_of(idle)] == [(3, 2), (4, 2)]
+
+    asyncio.run(main())
+
+
+def test_all_that_has_not_begun_moves_in_the_end() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            slow, idle = await loaded_and_idle(world, 20)
+            first = leases_of(slow)[0]
+            answered = 0
+            ended = 0
+            while ended < 19:
+                recalls, moved = slow.all(Recall), leases_of(idle)
+                for recall in recalls[answered:]:
+                    slow.send(Returned(tuple(one for one in recall.attempts if one != first)))
+                idle.send(Reports(tuple(Report(one, SUCCEEDED) for one in moved[ended:])))
+                answered, ended = len(recalls), len(moved)
+                await asyncio.sleep(0.002)
+
+            assert set(world.queue.tasks_by_uid["task-0"].results) <= set(range(1, 20))
+            assert {one.item for one in leases_of(idle)} == set(range(1, 20))
+
+    asyncio.run(main())
+
+
+def test_an_agent_that_keeps_what_was_recalled_is_not_asked_for_it_again() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            slow, idle = await loaded_and_idle(world, 2)
+
+            for count in (1, 2):
+                await slow.hears(Recall, count)
+                slow.send(Returned(()), Ping())
+                await slow.hears(Pong, count)
+            idle.send(Want(3), Ping())
+            await idle.hears(Pong)
+            await asyncio.sleep(0.03)
+
+            assert [recall.attempts for recall in slow.all(Recall)] == [(one,) for one in reversed(leases_of(slow))]
+
+    asyncio.run(main())
+
+
+def test_nothing_is_recalled_for_an_agent_that_is_busy_or_may_take_nothing() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            loaded = await joined(world, world.add_node("n1"))
+            loaded.send(Want(6))
+            await submit(world, 6)
+            await until(lambda: len(leases_of(loaded)) == 6)
+            cordoned = world.add_node("n2")
+            world.configure(cordoned, schedulable=False)
+            other = await joined(world, cordoned)
+
+            other.send(Want(6))
+            await asyncio.sleep(0.03)  # longer than an agent is taken to be at something quick
+
+            assert loaded.all(Recall) == []
+
+    asyncio.run(main())
+
+
+def test_a_broadcasts_items_are_not_recalled() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            first = await joined(world, world.add_node("n1"))
+            first.send(Want(4))
+            for key in ("a", "b"):
+                await submit(world, 1, key=key, mode="broadcast")
+            await until(lambda: len(leases_of(first)) == 2)
+            idle = await joined(world, world.add_node("n2"))
+
+            idle.send(Want(4))
+            await asyncio.sleep(0.03)
+
+            assert first.all(Recall) == []
+
+    asyncio.run(main())
+
+
+def test_leases_under_way_count_against_what_an_agent_wants() -> None:
+    async def main() -> None:
+        async with running_world() as world:
+            peer = await joined(world, world.add_node("n1"))
+            peer.send(Want(4, received=0))
+            await submit(world, 10)
+            await until(lambda: len(leases_of(peer)) == 4)
+
+            peer.send(Want(5, received=0))  # said before those four had arrived
+            await until(lambda: len(leases_of(peer)) == 5)
+            peer.send(Ping())
+            await peer.hears(Pong)
+
+            assert len(leases_of(peer)) == 5
 
     asyncio.run(main())
 

@@ -99,6 +99,12 @@ class Model:
         else:
             item.end(outcome)
 
+    def give_back(self, attempt: AttemptId, node: str) -> None:
+        item = self.current(attempt, node)
+        if item is not None:
+            item.holder = ""
+            item.started = False
+
     def resume(self, node: str, running: set[AttemptId]) -> None:
         self.lost.discard(node)
         kept = {(attempt.task, attempt.item) for attempt in running if self.current(attempt, node) is not None}

@@ -227,6 +227,28 @@ def test_a_lease_that_never_started_does_not_count() -> None:
     run(scenario)
 
 
+def test_what_is_given_back_waits_again_uncounted_and_its_old_attempt_is_fenced() -> None:
+    async def scenario(world: QueueWorld, queue: DurableQueue) -> None:
+        await queue.submit(submission("k", max_attempts=1))
+        (lease,) = await queue.lease(holder(0), 1)
+
+        await queue.give_back(holder(1), [lease.id])
+        not_its_own = queue.held("uid-0")
+        await queue.give_back(holder(0), [lease.id])
+        (again,) = await queue.lease(holder(1), 1)
+        await queue.report(holder(0), [done(lease.id, b"late")])
+        late = list(world.ear.results)
+        await queue.report(holder(1), [done(again.id)])
+
+        assert not_its_own == 1
+        assert again.id.attempt == 2
+        assert late == []
+        assert [(result.outcome, result.value) for result in world.ear.results] == [("Succeeded", b"value")]
+        assert (await the_task(queue)).status.failures == ()
+
+    run(scenario)
+
+
 def test_a_restarted_agent_gives_back_what_it_no_longer_has() -> None:
     async def scenario(world: QueueWorld, queue: DurableQueue) -> None:
         await queue.submit(submission("k", b"0", b"1", b"2", mode="map", max_attempts=1))

@@ -43,6 +43,7 @@ class History:
             self.report,
             self.report,
             self.report,
+            self.give_back,
             self.resume,
             self.release,
             self.cancel,
@@ -102,6 +103,12 @@ class History:
             outcome = self.random.choice(OUTCOMES)
             assert await self.queue.report(holder(sender), [Report(attempt, outcome)]) == (attempt,)
             self.model.report(attempt, f"uid-{sender}", outcome)
+
+    async def give_back(self) -> None:
+        for attempt, node in self.some():
+            giver = node if self.random.random() < 0.9 else self.random.randrange(NODES)
+            await self.queue.give_back(holder(giver), [attempt, attempt])
+            self.model.give_back(attempt, f"uid-{giver}")
 
     async def resume(self) -> None:
         node = self.random.randrange(NODES)

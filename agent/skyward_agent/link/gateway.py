@@ -24,6 +24,7 @@ from skyward_agent.wire.messages import (
     Pong,
     Refused,
     Report,
+    Returned,
     Started,
     Want,
 )
@@ -89,7 +90,7 @@ class GatewayLink:
         """More output would only wait."""
         return self._welcome is not None or self._connection is None or self._connection.is_congested
 
-    def say(self, message: Started | Want | NeedFunctions) -> None:
+    def say(self, message: Started | Want | NeedFunctions | Returned) -> None:
         self._outbox.put(message)
         self._flush_soon()
 

@@ -18,6 +18,7 @@ from skyward_agent.wire.messages import (
     Ping,
     Report,
     Reports,
+    Returned,
     Started,
     Want,
 )
@@ -33,7 +34,7 @@ def gap_marker(count: int) -> bytes:
     return f"\n[… {count} bytes dropped]\n".encode()
 
 
-Outgoing = Heartbeat | Ping | Started | Outputs | Reports | NeedFunctions | Want
+Outgoing = Heartbeat | Ping | Started | Outputs | Reports | Returned | NeedFunctions | Want
 
 
 class Outbox:
@@ -46,9 +47,10 @@ class Outbox:
         """Per stream of an attempt: the last output that was thrown away, and how many bytes with it."""
         self._reports: dict[AttemptId, Report] = {}
         self._needed: dict[str, None] = {}
+        self._returned: list[Returned] = []
         self._want: Want | None = None
 
-    def put(self, message: Heartbeat | Ping | Started | Want | NeedFunctions) -> None:
+    def put(self, message: Heartbeat | Ping | Started | Want | NeedFunctions | Returned) -> None:
         match message:
             case Heartbeat() | Ping():
                 self._signs.append(message)
@@ -56,6 +58,8 @@ class Outbox:
                 self._started.update(dict.fromkeys(attempts))
             case NeedFunctions(digests):
                 self._needed.update(dict.fromkeys(digests))
+            case Returned():
+                self._returned.append(message)
             case Want():
                 self._want = message
 
@@ -75,6 +79,7 @@ class Outbox:
         self._started.clear()
         self._reports.clear()
         self._needed.clear()
+        self._returned.clear()
         self._want = None
 
     def take(self) -> list[Outgoing]:
@@ -91,6 +96,8 @@ class Outbox:
         if self._needed:
             taken.append(NeedFunctions(tuple(self._needed)))
             self._needed.clear()
+        taken += self._returned
+        self._returned.clear()
         if self._want is not None:
             taken.append(self._want)
             self._want = None

@@ -387,7 +387,9 @@ class AgentMachine:
             return
         missing = self._queued.missing()
         if missing or self._asked:
-            due = sorted(digest for digest in missing if self._asked.get(digest, now - ASK_AGAIN_S) + ASK_AGAIN_S <= now)
+            due = sorted(
+                digest for digest in missing if self._asked.get(digest, now - ASK_AGAIN_S) + ASK_AGAIN_S <= now
+            )
             self._asked = {digest: now if digest in due else self._asked[digest] for digest in missing}
             if due:
                 self._commands.append(Send(NeedFunctions(tuple(due))))

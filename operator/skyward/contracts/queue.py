@@ -127,6 +127,11 @@ class TaskQueue(Protocol):
         """Commit outcomes, at most one per item. Returns every attempt that the agent may forget: committed, or superseded."""
         ...
 
+    async def give_back(self, holder: Holder, attempts: Sequence[AttemptId]) -> None:
+        """This agent never began these and never will: they wait again, and the attempt does not count. From this commit on a
+        report of them is superseded. Attempts that are not this agent's are passed over."""
+        ...
+
     async def resume(self, holder: Holder, running: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
         """An agent came (back) with these attempts in hand. Leases of this node that it does not hold are lost and tried again
         (at once if they never started, counted if they did). Returns attempts that are no longer its own."""

@@ -27,8 +27,10 @@ from skyward_agent.wire.messages import (
     Outputs,
     Ping,
     Pong,
+    Recall,
     Report,
     Reports,
+    Returned,
     Started,
     Want,
 )
@@ -65,8 +67,21 @@ class AgentPeer:
         self.is_leasing = False
         self.may_have_work = True
         """Work may wait that this agent could take: cleared when a lease comes back short."""
+        self.lanes = 1
+        """As its last heartbeat said."""
+        self.is_recalling = False
+        """It was asked to give work back and has not answered."""
+        self.recalled_at = 0.0
+        self.moved_at = ports.clock.monotonic()
+        """When it last got work or said that some had ended."""
         self._ports = ports
         self._held: set[Attempt] = {_attempt(attempt) for attempt in running}
+        self._movable: dict[AttemptId, None] = dict.fromkeys(reversed(running))
+        """Of those it holds, what another agent could run and what it did not keep when it was recalled; oldest first."""
+        self._recalled: tuple[AttemptId, ...] = ()
+        self._delivered = 0
+        self._returned: list[AttemptId] = []
+        self._returned_came = asyncio.Event()
         self._known_functions: set[str] = set()
         self._reports: list[Report] = []
         self._backlog_bytes = 0
@@ -79,7 +94,8 @@ class AgentPeer:
         """Serve until the connection is gone. Calls in flight are left to finish by themselves: the queue owns them."""
         async with asyncio.TaskGroup() as group:
             self._group = group
-            workers = (group.create_task(self._commit_reports()), group.create_task(self._commit_started()))
+            work = (self._commit_reports(), self._commit_started(), self._commit_returned())
+            workers = [group.create_task(part) for part in work]
             try:
                 await self.connection.closed.wait()
             finally:
@@ -94,16 +110,37 @@ class AgentPeer:
         functions = await self._load(missing) if missing else ()
         self._known_functions |= {function.digest for function in functions}
         self._held |= {_attempt(lease.id) for lease in leases}
+        self._movable |= {lease.id: None for lease in leases if lease.rank < 0}
+        self._delivered += len(leases)
+        self.moved_at = self._ports.clock.monotonic()
         self.want = max(0, self.want - len(leases))
         self.connection.send(Leases(leases=tuple(leases), functions=functions))
 
     def abandon(self, attempts: Sequence[AttemptId], reason: str) -> None:
         self.connection.send(Abandon(attempts=tuple(attempts), reason=reason))
 
+    @property
+    def has_idle_lane(self) -> bool:
+        return len(self._held) < self.lanes
+
+    @property
+    def spare(self) -> int:
+        """How many of the attempts it holds have probably not begun, and could run elsewhere."""
+        kept = len(self._held) - len(self._movable)
+        return max(0, len(self._movable) - max(0, self.lanes - kept))
+
+    def recall(self, count: int) -> None:
+        """Ask for some of its spare attempts, the newest first. What it keeps has begun, and is not asked for again."""
+        self.is_recalling = True
+        self.recalled_at = self._ports.clock.monotonic()
+        self._recalled = tuple(self._movable)[-count:]
+        self.connection.send(Recall(self._recalled))
+
     def handle(self, message: Any) -> None:
         match message:
-            case Want(capacity=capacity):
-                self.want = max(0, capacity)
+            case Want(capacity=capacity, received=received):
+                under_way = max(0, self._delivered - received) if received >= 0 else 0
+                self.want = max(0, capacity - under_way)
                 self._ports.on_want(self)
             case Reports(reports=reports):
                 self._take_reports(reports)
@@ -112,7 +149,10 @@ class AgentPeer:
                 self._started_came.set()
             case Outputs(outputs=outputs):
                 self._take_outputs(outputs)
+            case Returned(attempts=attempts):
+                self._take_returned(attempts)
             case Heartbeat():
+                self.lanes = max(1, message.lanes)
                 self._ports.on_heartbeat(self, message)
             case NeedFunctions(digests=digests):
                 if self._group is not None:
@@ -127,12 +167,22 @@ class AgentPeer:
 
     def _take_reports(self, reports: Sequence[Report]) -> None:
         self._reports += reports
-        for report in reports:
-            self._started.pop(report.id, None)
+        self.moved_at = self._ports.clock.monotonic()
+        self._let_go([report.id for report in reports])
+        if self.want and self.has_idle_lane:
+            self._ports.on_want(self)
         self._backlog_bytes += sum(len(report.value) for report in reports)
         if self._backlog_bytes > _BACKLOG_BYTES:
             self.connection.pause_reading()
         self._reports_came.set()
+
+    def _take_returned(self, attempts: Sequence[AttemptId]) -> None:
+        self._returned += attempts
+        for attempt in self._recalled:
+            self._movable.pop(attempt, None)
+        self._recalled = ()
+        self._let_go(attempts)
+        self._returned_came.set()
 
     def _take_outputs(self, outputs: Sequence[Output]) -> None:
         """Only of attempts that this node holds: what a superseded attempt still writes belongs to nobody."""
@@ -159,11 +209,33 @@ class AgentPeer:
                 await self._ports.clock.sleep(_RETRY_S)
                 self._reports_came.set()
                 continue
-            self._held -= {_attempt(attempt) for attempt in done}
             self._backlog_bytes -= sum(len(report.value) for report in batch)
             if self._backlog_bytes <= _BACKLOG_BYTES // 2:
                 self.connection.resume_reading()
             self.connection.send(Acknowledged(attempts=tuple(done)))
+
+    async def _commit_returned(self) -> None:
+        while True:
+            await self._returned_came.wait()
+            self._returned_came.clear()
+            batch, self._returned = self._returned, []
+            if batch:
+                try:
+                    await self._ports.queue.give_back(self.holder, batch)
+                except Exception:
+                    log.exception("returned attempts not committed", node=self.holder.node, attempts=len(batch))
+                    self._returned = batch + self._returned
+                    await self._ports.clock.sleep(_RETRY_S)
+                    self._returned_came.set()
+                    continue
+            self.is_recalling = False
+            self._ports.on_want(self)
+
+    def _let_go(self, attempts: Sequence[AttemptId]) -> None:
+        for attempt in attempts:
+            self._held.discard(_attempt(attempt))
+            self._movable.pop(attempt, None)
+            self._started.pop(attempt, None)
 
     async def _commit_started(self) -> None:
         """Start marks tell what a loss counts. An attempt that ends within moments needs none: its report says it all."""

@@ -1,4 +1,4 @@
-"""What agents do with attempts: lease, start, report, come back, get lost.
+"""What agents do with attempts: lease, start, report, give back, come back, get lost.
 
 Every end of an attempt is a compare-and-set on (item, attempt, secret, still leased) in the database, so of a report,
 a rescue and a cancellation exactly one wins, whatever memory thought.
@@ -103,6 +103,12 @@ class Attempts:
                 ends.setdefault(held, outcomes.reported(held, report, at))
         await self._end([(held.task, held, row) for held, row in ends.items()])
         return tuple(report.id for report in reports)
+
+    async def give_back(self, holder: Holder, attempts: Sequence[AttemptId]) -> None:
+        at = self._clock.now()
+        found = [(attempt, self._board.find(attempt, holder.node_uid)) for attempt in dict.fromkeys(attempts)]
+        held = [one for attempt, one in found if one is not None and one.secret == attempt.secret]
+        await self._end([(one.task, one, outcomes.returned(one, at)) for one in held])
 
     async def resume(self, holder: Holder, running: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
         self._lost.pop(holder.node_uid, None)

@@ -45,6 +45,12 @@ def lost(held: Held, outcome: str, message: str, at: float) -> EndRow:
     return _ended(held, outcome, at, failure=failure, counts=counts)
 
 
+def returned(held: Held, at: float) -> EndRow:
+    """It never began: the item waits again, as if this attempt had not been."""
+    _, counted = held.task.tries.get(held.item, (0, 0))
+    return EndRow(held.task.row.seq, held.item, held.attempt, held.secret, counted, at)
+
+
 def unreachable(task: LiveTask, item: int, outcome: str, message: str, at: float) -> EndRow:
     """A broadcast's item whose node is lost before it took it."""
     rank = task.row.ranks[item]

@@ -214,6 +214,9 @@ class DurableQueue:
     async def report(self, holder: Holder, reports: Sequence[Report]) -> tuple[AttemptId, ...]:
         return await self._attempts.report(holder, reports)
 
+    async def give_back(self, holder: Holder, attempts: Sequence[AttemptId]) -> None:
+        await self._attempts.give_back(holder, attempts)
+
     async def resume(self, holder: Holder, running: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
         return await self._attempts.resume(holder, running)
 
