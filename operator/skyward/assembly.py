@@ -6,7 +6,6 @@ import asyncio
 import os
 import platform
 import shutil
-import ssl
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -17,11 +16,12 @@ import structlog
 
 from skyward import controllers
 from skyward.api import ImageSpec, Node
+from skyward.api.providers import LOCAL
 from skyward.apiserver.server import ApiServer
 from skyward.bootstrap.agent_file import build_agent_file
 from skyward.bootstrap.bootstrapper import SshBootstrapper
 from skyward.client.config import ClientConfig, render_config
-from skyward.contracts import PoolFacts
+from skyward.contracts import Credentials, ManifestWriter, OutputLog, PoolFacts, TaskQueue
 from skyward.drivers.local.driver import LocalDriver
 from skyward.errors import UserError
 from skyward.gateway.gateway import Gateway
@@ -71,61 +71,32 @@ async def operate(settings: Settings) -> None:
 
 
 async def _serve(settings: Settings, world: _World) -> None:
-    clock, ids, store, keys = world.clock, world.ids, world.store, world.keys
-    credentials = StoreCredentials(store, clock, ids)
-    await credentials.add_user("admin", keys.token)
-    cache = ObjectCache(store)
+    cache = ObjectCache(world.store)
     await cache.start()
-    drivers = {"local": _local_driver(settings, world)}
-    listings = Listings(drivers, store.installation, clock, ids)
+    try:
+        await run_all(await _components(settings, world, cache), world.clock)
+    finally:
+        cache.stop()
 
-    # The queue asks about pools, the answer needs the gateway's sessions, and the gateway serves the queue.
-    def directory(key: str) -> PoolFacts | None:
-        return pool_facts(cache, gateway, python=PYTHON)(key)
 
-    queue = DurableQueue(store, clock=clock, ids=ids, pools=directory)
-    await queue.recover()
+async def _components(settings: Settings, world: _World, cache: ObjectCache) -> list[Component]:
+    """Everything that runs, in the order of its start: what others call comes before them, what users call comes last."""
+    credentials = StoreCredentials(world.store, world.clock, world.ids)
+    await credentials.add_user("admin", world.keys.token)
     output = MemoryOutputLog()
-    context: ssl.SSLContext = keys.server_context()
-    host, port = split_address(settings.tasks)
-    gateway = Gateway(
-        queue=queue,
-        credentials=credentials,
-        output=output,
-        clock=clock,
-        host=host,
-        port=port,
-        ssl_context=context,
-        node_name=_node_names(cache),
-        installation=store.installation,
-        lost_after_s=settings.controllers.agent_lease_s,
-    )
-    source = DirectorySource(
-        settings.manifests,
-        store=store,
-        files=world.files,
-        clock=clock,
-        ids=ids,
-        poll_s=settings.intake.poll_s,
-        absence_s=settings.intake.absence_s,
-    )
-    host, port = split_address(settings.listen)
-    apiserver = ApiServer(
-        store=store,
-        writer=source,
-        queue=queue,
-        output=output,
-        credentials=credentials,
-        clock=clock,
-        host=host,
-        port=port,
-        ssl_context=context,
-    )
+    queue, gateway = await _task_side(settings, world, cache, credentials, output)
+    source = _source(settings, world)
+    apiserver = _apiserver(settings, world, source, queue, output, credentials)
     bootstrapper = SshBootstrapper(
-        client_key=keys.ssh_private, task_endpoint=lambda: _join(gateway.address), clock=clock, ids=ids
+        client_key=world.keys.ssh_private,
+        task_endpoint=lambda: _join(gateway.address),
+        clock=world.clock,
+        ids=world.ids,
     )
+    drivers = {LOCAL: _local_driver(settings, world)}
+    listings = Listings(drivers, world.store.installation, world.clock, world.ids)
     deps = controllers.Deps(
-        store=store,
+        store=world.store,
         cache=cache,
         listings=listings,
         drivers=drivers,
@@ -133,22 +104,18 @@ async def _serve(settings: Settings, world: _World) -> None:
         link=gateway,
         credentials=credentials,
         queue=queue,
-        clock=clock,
-        ids=ids,
+        clock=world.clock,
+        ids=world.ids,
         endpoint=lambda: _join(gateway.address),
-        ca_pem=keys.ca_pem,
+        ca_pem=world.keys.ca_pem,
         agent_file=build_agent_file(),
-        authorized_key=keys.ssh_public,
+        authorized_key=world.keys.ssh_public,
         python=PYTHON,
         render=_render,
-        durations=controllers.Durations(
-            resync_s=settings.controllers.resync_s,
-            create_timeout_s=settings.controllers.create_timeout_s,
-            lease_s=settings.controllers.agent_lease_s,
-        ),
+        durations=_durations(settings),
         workers=settings.controllers.workers,
     )
-    components: list[Component] = [
+    return [
         Named("gateway", gateway.run),
         Named("bootstrap", bootstrapper.run),
         Named("listings", listings.run),
@@ -157,10 +124,73 @@ async def _serve(settings: Settings, world: _World) -> None:
         Named("apiserver", apiserver.run),
         Named("announcement", _announcement(settings, world, gateway, apiserver)),
     ]
-    try:
-        await run_all(components, clock)
-    finally:
-        cache.stop()
+
+
+async def _task_side(
+    settings: Settings, world: _World, cache: ObjectCache, credentials: StoreCredentials, output: MemoryOutputLog
+) -> tuple[DurableQueue, Gateway]:
+    # The queue asks about pools, the answer needs the gateway's sessions, and the gateway serves the queue.
+    def directory(key: str) -> PoolFacts | None:
+        return find_pool(key)
+
+    queue = DurableQueue(world.store, clock=world.clock, ids=world.ids, pools=directory)
+    await queue.recover()
+    host, port = split_address(settings.tasks)
+    gateway = Gateway(
+        queue=queue,
+        credentials=credentials,
+        output=output,
+        clock=world.clock,
+        host=host,
+        port=port,
+        ssl_context=world.keys.server_context(),
+        node_name=_node_names(cache),
+        installation=world.store.installation,
+        lost_after_s=settings.controllers.agent_lease_s,
+    )
+    find_pool = pool_facts(cache, gateway, python=PYTHON)
+    return queue, gateway
+
+
+def _source(settings: Settings, world: _World) -> DirectorySource:
+    return DirectorySource(
+        settings.manifests,
+        store=world.store,
+        files=world.files,
+        clock=world.clock,
+        ids=world.ids,
+        poll_s=settings.intake.poll_s,
+        absence_s=settings.intake.absence_s,
+    )
+
+
+def _apiserver(
+    settings: Settings,
+    world: _World,
+    writer: ManifestWriter,
+    queue: TaskQueue,
+    output: OutputLog,
+    credentials: Credentials,
+) -> ApiServer:
+    host, port = split_address(settings.listen)
+    return ApiServer(
+        store=world.store,
+        writer=writer,
+        queue=queue,
+        output=output,
+        credentials=credentials,
+        clock=world.clock,
+        host=host,
+        port=port,
+        ssl_context=world.keys.server_context(),
+    )
+
+
+def _durations(settings: Settings) -> controllers.Durations:
+    chosen = settings.controllers
+    return controllers.Durations(
+        resync_s=chosen.resync_s, create_timeout_s=chosen.create_timeout_s, lease_s=chosen.agent_lease_s
+    )
 
 
 def _local_driver(settings: Settings, world: _World) -> LocalDriver:
