@@ -6,6 +6,7 @@ import asyncio
 import os
 import platform
 import shutil
+import socket
 import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
@@ -66,6 +67,8 @@ async def operate(settings: Settings) -> None:
     clock, ids, files = SystemClock(), SystemIds(), SystemFiles()
     store = open_store(settings.state, clock=clock, ids=ids)
     try:
+        _check_free("--listen", settings.listen)
+        _check_free("--tasks", settings.tasks)
         keys = load_keys(settings.state / "keys", files, ids, clock.now())
         await _serve(settings, _World(clock, ids, files, store, keys))
     finally:
@@ -242,8 +245,13 @@ def _announcement(
             token=world.keys.token,
             namespace="default",
             path=path,
+            state=settings.state,
         )
-        world.files.write(path, render_config(config).encode())
+        try:
+            world.files.write(path, render_config(config).encode())
+        except OSError as error:
+            message = f"{path} cannot be written ({error.strerror}): name another file with --kubeconfig"
+            raise UserError(message) from error
         _log.info(
             "operator ready",
             version=version("skyward-operator"),
@@ -257,6 +265,20 @@ def _announcement(
         await asyncio.Event().wait()
 
     return run
+
+
+def _check_free(option: str, address: str) -> None:
+    """Before anything is changed: that we may listen there. Raises UserError."""
+    host, port = split_address(address)
+    try:
+        for family, kind, protocol, _, place in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM):
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(place)
+                probe.listen()
+    except OSError as error:
+        why = (error.strerror or str(error)).lower()
+        raise UserError(f"cannot listen on {address} ({why}): choose another address with {option}") from error
 
 
 def _join(address: tuple[str, int]) -> str:

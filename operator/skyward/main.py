@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import os
 import signal
+import sys
+from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Annotated, Any
@@ -12,18 +15,31 @@ from typing import Annotated, Any
 import structlog
 import typer
 from pydantic import ValidationError
+from pydantic_core import ErrorDetails
+from pydantic_settings import SettingsError
 
 from skyward.errors import SkyError
 from skyward.logs import configure_logs
 from skyward.settings import Settings
 
 _log = structlog.get_logger()
-_cli = typer.Typer(add_completion=False, no_args_is_help=True, pretty_exceptions_enable=False)
+_PREFIX = "SKYWARD_"
+_OTHERS = ("SKYWARD_CONFIG", "SKYWARD_PYTHON", "SKYWARD_INSTANCE", "SKYWARD_NODE")
+"""Variables that are read by clients and nodes, not here."""
+_cli = typer.Typer(
+    add_completion=False,
+    rich_markup_mode=None,
+    invoke_without_command=True,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["--help", "-h"]},
+)
 
 
 @_cli.callback()
-def _describe() -> None:
+def _describe(ctx: typer.Context) -> None:
     """Keep pools of machines as their manifests say."""
+    if ctx.invoked_subcommand is None:
+        typer.echo(ctx.get_help())
 
 
 @_cli.command("version")
@@ -34,15 +50,31 @@ def show_version() -> None:
 
 @_cli.command()
 def run(
-    manifests: Annotated[Path | None, typer.Option(help="The watched directory of pool manifests.")] = None,
-    state: Annotated[Path | None, typer.Option(help="Everything the operator must not lose.")] = None,
-    listen: Annotated[str | None, typer.Option(help="HOST:PORT of the HTTP API; port 0 picks one.")] = None,
-    tasks: Annotated[str | None, typer.Option(help="HOST:PORT of the task listener.")] = None,
-    kubeconfig: Annotated[Path | None, typer.Option(help="Where to write the client configuration.")] = None,
-    log_format: Annotated[str | None, typer.Option(help="console or json.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    manifests: Annotated[
+        Path | None, typer.Option(help="The watched directory of pool manifests. Default: manifests")
+    ] = None,
+    state: Annotated[
+        Path | None,
+        typer.Option(help="Everything the operator must not lose. Default: $XDG_STATE_HOME/skyward"),
+    ] = None,
+    listen: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the HTTP API; port 0 picks one. Default: 127.0.0.1:6780")
+    ] = None,
+    tasks: Annotated[
+        str | None, typer.Option(help="HOST:PORT of the task listener; port 0 picks one. Default: 127.0.0.1:6781")
+    ] = None,
+    kubeconfig: Annotated[
+        Path | None, typer.Option(help="Where to write the client configuration. Default: STATE/kubeconfig")
+    ] = None,
+    log_format: Annotated[
+        str | None, typer.Option(help="console, json, or auto: console on a terminal. Default: auto")
+    ] = None,
+    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")] = None,
 ) -> None:
-    """Watch the manifests and keep the pools until stopped. Each option is also a variable: SKYWARD_MANIFESTS, …"""
+    """Watch the manifests and keep the pools until stopped.
+
+    Each option is also a variable, like SKYWARD_MANIFESTS or SKYWARD_LOG__FORMAT; an option wins over its variable.
+    """
     given: dict[str, Any] = {
         "manifests": manifests,
         "state": state,
@@ -51,20 +83,48 @@ def run(
         "kubeconfig": kubeconfig,
         "log": {name: value for name, value in (("format", log_format), ("level", log_level)) if value} or None,
     }
-    try:
-        settings = Settings(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        for cause in error.errors():
-            place = ".".join(str(part) for part in cause["loc"])
-            typer.echo(f"error: {place}: {cause['msg'].removeprefix('Value error, ')}", err=True)
-        raise typer.Exit(2) from None
+    settings = _settings({name: value for name, value in given.items() if value is not None})
     configure_logs(settings.log)
     os.umask(0o077)
+    asyncio.run(_until_told(settings))
+
+
+def _settings(given: Mapping[str, Any]) -> Settings:
+    """Ends with status 2 and one line for each thing that is wrong."""
+    problems = list(_misspelt(os.environ))
+    settings = None
     try:
-        asyncio.run(_until_told(settings))
-    except (SkyError, OSError) as error:
-        typer.echo(f"error: {error}", err=True)
-        raise typer.Exit(1) from None
+        settings = Settings(**given)
+    except ValidationError as error:
+        problems += [_problem(cause, given) for cause in error.errors()]
+    except SettingsError as error:
+        problems.append(f"a {_PREFIX}… variable cannot be read: {error}; write SKYWARD_LOG__FORMAT=json, for example")
+    for problem in problems:
+        _complain(problem)
+    if problems or settings is None:
+        raise typer.Exit(2)
+    return settings
+
+
+def _problem(cause: ErrorDetails, given: Mapping[str, Any]) -> str:
+    path = [str(part) for part in cause["loc"]]
+    variable = _PREFIX + "__".join(path).upper()
+    place = f"--{'-'.join(path)}" if path[0] in given else variable
+    if cause["type"] == "extra_forbidden":
+        return f"{variable}: there is no such setting"
+    return f"{place}: {cause['msg'].removeprefix('Value error, ').replace('Input should be', 'must be')}"
+
+
+def _misspelt(environ: Mapping[str, str]) -> Iterator[str]:
+    """Variables that surely mean a setting and name none. Others may be anybody's."""
+    known = [f"{_PREFIX}{name.upper()}" for name in Settings.model_fields]
+    for name in sorted(environ):
+        stem = name.partition("__")[0]
+        if not name.startswith(_PREFIX) or stem in known or name in _OTHERS:
+            continue
+        near = difflib.get_close_matches(stem, known, 1, cutoff=0.85)
+        if near:
+            yield f"{name}: there is no such setting; did you mean {near[0]}?"
 
 
 async def _until_told(settings: Settings) -> None:
@@ -91,8 +151,25 @@ async def _until_told(settings: Settings) -> None:
         _log.info("operator stopped")
 
 
+def _complain(message: str) -> None:
+    typer.echo(f"error: {message}", err=True)
+
+
+def invoke(argv: Sequence[str]) -> int:
+    """Run one command line; its exit status. A mistake of the user's is one line on stderr."""
+    try:
+        status = _cli(args=list(argv), prog_name="skyward-operator", standalone_mode=False)
+        return status if isinstance(status, int) else 0
+    except typer.TyperException as error:
+        _complain(error.format_message())
+        return error.exit_code
+    except (SkyError, OSError) as error:
+        _complain(str(error))
+        return 1
+
+
 def main() -> None:
-    _cli()
+    raise SystemExit(invoke(sys.argv[1:]))
 
 
 if __name__ == "__main__":

@@ -7,14 +7,18 @@ from typing import Any
 
 import pytest
 
-from skyward.api import NodeCondition, Pool, Reason
+from skyward.api import NodeCondition, Pool, PoolCondition, Reason
 from skyward.errors import (
+    BalanceExhausted,
     CreatedButFailed,
     CredentialsRejected,
     InsufficientCapacity,
     OutcomeUnknown,
+    ProviderError,
     ProviderUnavailable,
+    QuotaExceeded,
     RateLimited,
+    RequestRejected,
 )
 from skyward.facts import LaunchState
 from tests.whole.world import World, condition, run_world
@@ -111,10 +115,57 @@ def test_when_all_are_refused_it_waits_and_tries_again() -> None:
         await asyncio.sleep(30)
         assert world.cloud.calls["create"] == 2
         node = (await world.nodes())[0]
-        assert condition(node, NodeCondition.LAUNCHED) == "False/InsufficientCapacity"
+        assert condition(node, NodeCondition.LAUNCHED) == "False/CredentialsRejected"
         reasons = {event.reason for event in await world.events()}
         assert {Reason.INSUFFICIENT_CAPACITY, Reason.CREDENTIALS_REJECTED} <= reasons
         await world.settled()
+
+    run_world(story)
+
+
+@pytest.mark.parametrize(
+    ("refusal", "reason", "calls"),
+    [
+        (QuotaExceeded("limit of 4 machines"), "QuotaExceeded", 2),
+        (BalanceExhausted("no money left"), "BalanceExhausted", 1),
+        (CredentialsRejected("key expired"), "CredentialsRejected", 1),
+        (RequestRejected("no such image"), "RequestRejected", 2),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_pool_says_what_a_human_must_do_about_a_refusal(refusal: ProviderError, reason: str, calls: int) -> None:
+    """What is refused to the account is not asked of its next offering."""
+
+    async def story(world: World) -> None:
+        world.cloud.faults.before_create = [refusal, refusal]
+        await world.start()
+        await world.apply(nodes=2)
+        await asyncio.sleep(20)
+
+        pool = await world.pool()
+        assert world.cloud.calls["create"] == calls
+        assert condition(pool, PoolCondition.CAPACITY_AVAILABLE) == f"False/{reason}"
+        assert condition(pool, PoolCondition.STALLED) == f"True/{reason}"
+        assert condition(pool, PoolCondition.READY) == f"False/{reason}"
+        world.cloud.faults.before_create = []
+        await world.settled()
+        assert condition(await world.pool(), PoolCondition.STALLED) == "absent"
+
+    run_world(story)
+
+
+def test_a_pool_that_is_sold_out_waits_for_no_human() -> None:
+    async def story(world: World) -> None:
+        world.cloud.faults.before_create = [
+            InsufficientCapacity("sold out", "local/small/on-demand"),
+            QuotaExceeded("limit of 4 machines"),
+        ]
+        await world.start()
+        await world.apply(nodes=2)
+        await asyncio.sleep(20)
+
+        assert condition(await world.pool(), PoolCondition.CAPACITY_AVAILABLE) == "False/InsufficientCapacity"
+        assert condition(await world.pool(), PoolCondition.STALLED) == "absent"
 
     run_world(story)
 
@@ -143,6 +194,9 @@ def test_a_rate_limit_is_respected() -> None:
         await world.start()
         await world.apply(nodes=1)
         await asyncio.sleep(85)
+        assert world.cloud.calls["create"] == 1, "the account is limited, not the offering"
+        assert condition(await world.pool(), PoolCondition.CAPACITY_AVAILABLE) == "Unknown/BackingOff"
+        await asyncio.sleep(90)
         assert world.cloud.calls["create"] == 2
         await world.settled()
 

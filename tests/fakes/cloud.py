@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -42,6 +43,8 @@ class Faults:
     list_errors: list[ProviderError] = field(default_factory=list)
     delete_errors: list[ProviderError] = field(default_factory=list)
     listing_is_down: bool = False
+    hangs: Callable[[str], bool] = lambda pool_uid: False
+    """Whether creates and deletes for this pool uid never answer."""
     capacity: int | None = None
     """The most machines that may exist at once."""
 
@@ -63,6 +66,8 @@ class FakeCloud:
         self.peak: Counter[str] = Counter()
         """Most machines of one pool uid that ever existed at once."""
         self.created: list[LaunchRequest] = []
+        self.drift: dict[str, str] = {}
+        """Instances that no longer are what was asked for, and why."""
         self.before_create: Callable[[LaunchRequest], None] = lambda request: None
         self.on_gone: Callable[[str], None] = lambda instance_id: None
         self.latency_s = latency_s
@@ -215,6 +220,7 @@ class FakeDriver:
         """The request arrives after half of the latency and its work is done then, whether or not anybody still listens."""
         faults = self._cloud.faults
         self._cloud.calls["create"] += 1
+        await self._hang(request.pool_uid)
         await self._clock.sleep(self._cloud.latency_s / 2)
         if faults.before_create:
             raise faults.before_create.pop(0)
@@ -247,13 +253,19 @@ class FakeDriver:
 
     async def delete(self, instance_id: str) -> None:
         self._cloud.calls["delete"] += 1
+        machine = self._cloud.alive.get(instance_id)
+        await self._hang(machine.pool_uid if machine is not None else "")
         await self._clock.sleep(self._cloud.latency_s / 5)
         if self._cloud.faults.delete_errors:
             raise self._cloud.faults.delete_errors.pop(0)
         self._cloud.delete(instance_id)
 
+    async def _hang(self, pool_uid: str) -> None:
+        if self._cloud.faults.hangs(pool_uid):
+            await asyncio.Event().wait()
+
     def drifted(self, instance: Instance, template: Json) -> str | None:
-        return None
+        return self._cloud.drift.get(instance.id)
 
     async def close(self) -> None:
         return None

@@ -163,6 +163,12 @@ class FakeLink:
             self._tell_all()
             self._changed(node_uid)
 
+    def beat(self) -> None:
+        """Every agent is heard; nobody is told."""
+        for uid, session in self._sessions.items():
+            if session.connected:
+                self._sessions[uid] = replace(session, last_heartbeat=self._clock.now())
+
     async def _serve(self, agent: FakeAgent) -> None:
         await self._clock.sleep(self._machines.warm_s)
         if not self._is_current(agent):

@@ -67,7 +67,7 @@ def test_tells_of_every_change_those_of_the_first_read_included() -> None:
         await put(store, POOL)
         cache = ObjectCache(store)
         told: list[tuple[Verb, str]] = []
-        cache.on_change(Pool, lambda change: told.append((change.verb, change.object.key)))
+        cache.on_change(Pool, lambda change, before: told.append((change.verb, change.object.key)))
         await cache.start()
         await put(store, make_pool("hello", 9))
         await store.run(lambda tx: tx.delete(POOL))

@@ -67,6 +67,32 @@ def test_says_why_and_until_when_there_is_none() -> None:
     assert "out of money" in choice.message
 
 
+def test_a_refusal_of_the_account_holds_for_all_that_its_provider_offers() -> None:
+    market = make_market(
+        make_offering("a", "aws", 1.0),
+        make_offering("v", "vastai", 2.0),
+        cool_downs=[CoolDown("aws", NOW + 60, "the key expired", Reason.CREDENTIALS_REJECTED)],
+    )
+
+    choice = choose_offering(provider_specs("aws", "vastai"), market, NOW)
+    alone = choose_offering(provider_specs("aws"), market, NOW)
+
+    assert choice.offering is not None
+    assert choice.offering.provider == "vastai"
+    assert alone.reason is Reason.CREDENTIALS_REJECTED
+
+
+def test_tells_the_refusal_that_may_pass_by_itself_and_looks_when_the_first_ends() -> None:
+    one, two = make_offering("a", "aws", 1.0), make_offering("b", "aws", 1.0)
+    sold_out = CoolDown(one.id, NOW + 60, "sold out", Reason.INSUFFICIENT_CAPACITY)
+    quota = CoolDown(two.id, NOW + 30, "limit reached", Reason.QUOTA_EXCEEDED)
+
+    choice = choose_offering(provider_specs("aws"), make_market(one, two, cool_downs=[sold_out, quota]), NOW)
+
+    assert choice.reason is Reason.INSUFFICIENT_CAPACITY
+    assert choice.retry_at == NOW + 30
+
+
 def test_the_order_of_offerings_carries_no_meaning() -> None:
     one, two = make_offering("a", "aws", 1.0), make_offering("b", "aws", 1.0)
     specs = provider_specs("aws")

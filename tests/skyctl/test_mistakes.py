@@ -112,7 +112,7 @@ def test_no_operator_is_one_line_with_the_remedy(
 
 
 def test_v_says_more(skyctl: Skyctl) -> None:
-    assert "Traceback" in skyctl("get", "pool", "none", "-v").err
+    assert "Traceback" in skyctl("describe", "pool", "none", "-v").err
 
 
 @pytest.mark.parametrize(

@@ -89,7 +89,7 @@ def test_up_says_in_one_line_why_the_operator_did_not_start(tmp_path: Path) -> N
     done = skyctl("up", "--listen", "nonsense", env=environ(tmp_path))
 
     assert (done.returncode, len(done.stderr.splitlines())) == (1, 1)
-    assert "error: the operator did not start: listen: 'nonsense' is not an address" in done.stderr
+    assert "error: the operator did not start: --listen: 'nonsense' is not an address" in done.stderr
 
 
 def test_up_makes_pools_ready_and_ctrl_c_takes_everything_away(tmp_path: Path) -> None:

@@ -8,6 +8,7 @@ import random
 import pytest
 
 from skyward.api import Node, NodeCondition, Pool
+from skyward.contracts import Transaction
 from tests.whole.world import World, condition, run_world
 
 SEEDS = range(4)
@@ -188,3 +189,56 @@ def test_a_broadcast_ends_when_a_rank_is_lost() -> None:
         assert (items.succeeded, items.failed) == (2, 1)
 
     run_world(story)
+
+
+def test_tasks_of_a_pool_that_vanished_with_an_operator_are_dropped_by_the_next() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=1)
+        await world.settled()
+        world.machines.work_s = 600
+        task = await world.submit(5)
+        await asyncio.sleep(5)
+        await world.kill()
+        await forget_everything(world)
+
+        await world.start()
+        await asyncio.sleep(1)
+
+        assert (await world.task(task)).status.phase == "Cancelled"
+
+    run_world(story)
+
+
+def test_a_broadcast_does_not_wait_for_a_node_that_vanished_with_an_operator() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=2)
+        await world.settled()
+        world.machines.work_s = 30
+        await world.submit(2)
+        task = await world.submit(1, mode="broadcast")
+        await asyncio.sleep(5)
+        assert (await world.task(task)).status.items.queued == 2
+        await world.kill()
+        victim = (await world.nodes())[0]
+        await world.write(lambda tx: tx.delete(victim))
+
+        await world.start()
+        await world.until(lambda: world.is_done(task), 120)
+
+        items = (await world.task(task)).status.items
+        assert (items.succeeded, items.failed) == (1, 1)
+
+    run_world(story)
+
+
+async def forget_everything(world: World) -> None:
+    """The rows of all pools and nodes are gone: what the store was told last before the operator died."""
+    gone = [*await world.pools(), *await world.nodes()]
+
+    def work(tx: Transaction) -> None:
+        for one in gone:
+            tx.delete(one)
+
+    await world.write(work)

@@ -58,6 +58,7 @@ class World:
         self._with_intake = with_intake
         self._launches: dict[str, Launch] = {}
         self._submitted = 0
+        self.commits = 0
         self.cloud.before_create = self._intent_is_committed
 
     # --- the operator process ---
@@ -293,6 +294,7 @@ class World:
     # --- checks that hold at every instant ---
 
     def _commit(self, launches: tuple[Launch, ...]) -> None:
+        self.commits += 1
         self._launches = {launch.id: launch for launch in launches}
 
     def _intent_is_committed(self, request: LaunchRequest) -> None:

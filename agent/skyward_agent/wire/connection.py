@@ -1,12 +1,14 @@
 """One standing connection: whole messages in, whole messages out, over any asyncio transport.
 
 Bytes are read straight into the frame they belong to, so a large payload is copied once. What is sent within one turn
-of the event loop leaves in one write. Nothing here knows what a message means.
+of the event loop leaves in few writes, and no faster than the peer reads: TLS would encrypt a large payload whole, in
+one go, before its first byte left. Nothing here knows what a message means.
 """
 
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable
 from typing import Any, cast
 
@@ -16,7 +18,7 @@ GREETING_LIMIT_BYTES = 256 * 1024
 """The largest frame taken from a peer that has not said who it is: an agent's greeting names every attempt it holds."""
 _PREFIX = 4
 _CHUNK_BYTES = 16 * 1024
-_LARGE_PART_BYTES = 64 * 1024
+_WRITE_BYTES = 256 * 1024
 _HIGH_WATER_BYTES = 1024 * 1024
 
 
@@ -40,7 +42,10 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._filled = 0
         self._large: memoryview | None = None
         self._large_filled = 0
-        self._outgoing: list[bytes] = []
+        self._outgoing: deque[bytes | memoryview] = deque()
+        self._outgoing_bytes = 0
+        self._is_flushing = False
+        self._is_paused = False
         self._writable = asyncio.Event()
         self._writable.set()
         self._closing = False
@@ -56,9 +61,12 @@ class FrameConnection(asyncio.BufferedProtocol):
         """
         if self._closing or self._transport is None:
             return
-        if not self._outgoing:
+        for part in encode(message):
+            self._outgoing.append(part)
+            self._outgoing_bytes += len(part)
+        if not self._is_flushing and not self._is_paused:
+            self._is_flushing = True
             self._loop.call_soon(self._flush)
-        self._outgoing += encode(message)
 
     @property
     def is_congested(self) -> bool:
@@ -70,21 +78,34 @@ class FrameConnection(asyncio.BufferedProtocol):
         await self._writable.wait()
 
     def _flush(self) -> None:
-        parts, self._outgoing = self._outgoing, []
+        self._is_flushing = False
         transport = self._transport
         if transport is None or transport.is_closing():
+            self._outgoing.clear()
+            self._outgoing_bytes = 0
             return
-        small: list[bytes] = []
-        for part in parts:
-            if len(part) < _LARGE_PART_BYTES:
-                small.append(part)
-                continue
-            if small:
-                transport.write(b"".join(small))
-                small = []
-            transport.write(part)
-        if small:
-            transport.write(b"".join(small))
+        while self._outgoing and not self._is_paused:
+            transport.write(self._next_piece())
+        if self._outgoing:
+            self._writable.clear()
+        elif not self._is_paused:
+            self._writable.set()
+
+    def _next_piece(self) -> bytes | memoryview:
+        """Small parts together, or a piece of a large one."""
+        small: list[bytes | memoryview] = []
+        size = 0
+        while self._outgoing and size + len(self._outgoing[0]) <= _WRITE_BYTES:
+            part = self._outgoing.popleft()
+            small.append(part)
+            size += len(part)
+        if not small:
+            large = memoryview(self._outgoing.popleft())
+            self._outgoing.appendleft(large[_WRITE_BYTES:])
+            small.append(large[:_WRITE_BYTES])
+            size = _WRITE_BYTES
+        self._outgoing_bytes -= size
+        return small[0] if len(small) == 1 else b"".join(small)
 
     # --- life ----------------------------------------------------------------------------------------------------------
 
@@ -94,7 +115,9 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def silent_s(self) -> float:
         """Seconds since the peer last gave a sign of life: bytes that came, or bytes of ours that it took."""
-        unsent = self._transport.get_write_buffer_size() if self._transport is not None else 0
+        unsent = self._outgoing_bytes
+        if self._transport is not None:
+            unsent += self._transport.get_write_buffer_size()
         if unsent < self._unsent:
             self._alive_at = self._loop.time()
         self._unsent = unsent
@@ -111,7 +134,8 @@ class FrameConnection(asyncio.BufferedProtocol):
     def close(self) -> None:
         """Send what is queued, then hang up. Idempotent."""
         if not self._closing and self._transport is not None:
-            self._flush()
+            while self._outgoing:
+                self._transport.write(self._next_piece())
             self._transport.close()
         self._closing = True
 
@@ -146,14 +170,18 @@ class FrameConnection(asyncio.BufferedProtocol):
     def connection_lost(self, exc: Exception | None) -> None:
         self._closing = True
         self.error = self.error or exc
+        self._outgoing.clear()
+        self._outgoing_bytes = 0
         self._writable.set()
         self.closed.set()
 
     def pause_writing(self) -> None:
+        self._is_paused = True
         self._writable.clear()
 
     def resume_writing(self) -> None:
-        self._writable.set()
+        self._is_paused = False
+        self._flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
         return self._chunk[self._filled :] if self._large is None else self._large[self._large_filled :]

@@ -1,9 +1,9 @@
 """Frames: how one message travels.
 
 A frame is `u32 length | u32 header length | header | blobs`, big-endian; `length` counts all that follows it. The
-header is JSON: `[message name, fields, [blob lengths]]`. A `bytes` value stands in the fields as the index of its
-blob, so payloads are neither encoded nor escaped. Messages only grow: unknown fields are ignored, missing ones take
-their default.
+header is JSON: `[message name, [field, …], [blob lengths]]`, fields in the order of the class, nested ones likewise. A
+`bytes` value stands in the fields as the index of its blob, so payloads are neither encoded nor escaped. Messages only
+grow, at their end: fields too many are ignored, missing ones take their default.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ import struct
 import types
 import typing
 from collections.abc import Callable
+from operator import attrgetter
 from typing import Any, TypeVar
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
@@ -23,6 +24,7 @@ _LENGTH = struct.Struct("!I")
 M = TypeVar("M")
 _Pack = Callable[[Any, list[bytes]], Any]
 _Unpack = Callable[[Any, "list[memoryview]"], Any]
+_dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 class FrameError(Exception):
@@ -30,7 +32,7 @@ class FrameError(Exception):
 
 
 _by_name: dict[str, type] = {}
-_codecs: dict[type, tuple[list[tuple[str, _Pack]], dict[str, _Unpack]]] = {}
+_codecs: dict[type, _Codec] = {}
 
 
 def message(cls: type[M]) -> type[M]:
@@ -42,9 +44,10 @@ def message(cls: type[M]) -> type[M]:
 def encode(value: Any) -> list[bytes]:
     """One message as the parts of its frame, ready for `writelines`; blobs are not copied."""
     blobs: list[bytes] = []
-    fields = _pack_fields(value, blobs)
-    header = json.dumps([type(value).__name__, fields, [len(blob) for blob in blobs]], separators=(",", ":")).encode()
-    size = 4 + len(header) + sum(len(blob) for blob in blobs)
+    fields = _codec(type(value)).pack(value, blobs)
+    lengths = [len(blob) for blob in blobs]
+    header = _dump([type(value).__name__, fields, lengths]).encode()
+    size = 4 + len(header) + sum(lengths)
     if size > MAX_FRAME_BYTES:
         raise FrameError(f"a {type(value).__name__} of {size} bytes is over the limit of {MAX_FRAME_BYTES}")
     return [_LENGTHS.pack(size, len(header)) + header, *blobs]
@@ -56,15 +59,14 @@ def decode(frame: bytes | memoryview) -> Any:
     try:
         (header_length,) = _LENGTH.unpack_from(view)
         start = 4 + header_length
-        name, fields, lengths = json.loads(bytes(view[4:start]))
+        name, fields, lengths = json.loads(str(view[4:start], "utf-8"))
         blobs = []
         for length in lengths:
             if not isinstance(length, int) or length < 0 or start + length > len(view):
                 raise FrameError("a blob's length does not fit its frame")
             blobs.append(view[start : start + length])
             start += length
-        cls = _by_name[name]
-        return _unpack_fields(cls, fields, blobs)
+        return _codec(_by_name[name]).unpack(fields, blobs)
     except FrameError:
         raise
     except Exception as error:
@@ -79,24 +81,55 @@ def frame_length(prefix: bytes) -> int:
     return int(length)
 
 
-def _pack_fields(value: Any, blobs: list[bytes]) -> dict[str, Any]:
-    packers, _ = _codec(type(value))
-    return {name: pack(getattr(value, name), blobs) for name, pack in packers}
+class _Codec:
+    """One class, worked out once: which fields travel as they are, and what is done with the others."""
+
+    def __init__(self, cls: type) -> None:
+        hints = typing.get_type_hints(cls)
+        names = [field.name for field in dataclasses.fields(cls)]
+        self._cls = cls
+        self._count = len(names)
+        self._get: Callable[[Any], Any] = attrgetter(*names) if names else lambda value: ()
+        self._packs: list[tuple[int, _Pack]] = []
+        self._unpacks: list[tuple[int, _Unpack]] = []
+        self._plain: list[tuple[int, type]] = []
+        for index, name in enumerate(names):
+            if hints[name] in _PLAIN:
+                self._plain.append((index, hints[name]))
+            else:
+                pack, unpack = _field_codec(hints[name])
+                self._packs.append((index, pack))
+                self._unpacks.append((index, unpack))
+
+    def pack(self, value: Any, blobs: list[bytes]) -> list[Any]:
+        fields = list(self._get(value)) if self._count != 1 else [self._get(value)]
+        for index, pack in self._packs:
+            fields[index] = pack(fields[index], blobs)
+        return fields
+
+    def unpack(self, fields: Any, blobs: list[memoryview]) -> Any:
+        if type(fields) is not list:
+            raise FrameError(f"expected the fields of a {self._cls.__name__}, got {type(fields).__name__}")
+        count = len(fields)
+        if count > self._count:
+            del fields[self._count :]
+        for index, expected in self._plain:
+            if index < count and type(fields[index]) is not expected:
+                _checked((int, float) if expected is float else expected, fields[index])
+        for index, unpack in self._unpacks:
+            if index < count:
+                fields[index] = unpack(fields[index], blobs)
+        return self._cls(*fields)
 
 
-def _unpack_fields(cls: type, fields: dict[str, Any], blobs: list[memoryview]) -> Any:
-    _, unpackers = _codec(cls)
-    return cls(**{name: unpackers[name](value, blobs) for name, value in fields.items() if name in unpackers})
-
-
-def _codec(cls: type) -> tuple[list[tuple[str, _Pack]], dict[str, _Unpack]]:
+def _codec(cls: type) -> _Codec:
     known = _codecs.get(cls)
     if known is None:
-        hints = typing.get_type_hints(cls)
-        pairs = {field.name: _field_codec(hints[field.name]) for field in dataclasses.fields(cls)}
-        known = [(name, pair[0]) for name, pair in pairs.items()], {name: pair[1] for name, pair in pairs.items()}
-        _codecs[cls] = known
+        known = _codecs[cls] = _Codec(cls)
     return known
+
+
+_PLAIN = (str, int, float, bool)
 
 
 def _field_codec(hint: Any) -> tuple[_Pack, _Unpack]:
@@ -115,15 +148,20 @@ def _field_codec(hint: Any) -> tuple[_Pack, _Unpack]:
         pack, unpack = _field_codec(arguments[0])
         return (
             lambda value, blobs: [pack(item, blobs) for item in value],
-            lambda value, blobs: tuple(unpack(item, blobs) for item in value),
+            lambda value, blobs: tuple([unpack(item, blobs) for item in value]),
         )
     if dataclasses.is_dataclass(hint) and isinstance(hint, type):
-        return _pack_fields, lambda value, blobs: _unpack_fields(hint, value, blobs)
+        codec = _codec(hint)
+        return codec.pack, codec.unpack
     if origin is dict:
-        return lambda value, blobs: value, lambda value, blobs: _checked(dict, value)
-    if hint in (str, int, float, bool):
-        return lambda value, blobs: value, lambda value, blobs: _checked((int, float) if hint is float else hint, value)
+        return _as_it_is, lambda value, blobs: _checked(dict, value)
+    if hint in _PLAIN:
+        return _as_it_is, lambda value, blobs: _checked((int, float) if hint is float else hint, value)
     raise TypeError(f"the wire has no form for {hint}")
+
+
+def _as_it_is(value: Any, blobs: list[bytes]) -> Any:
+    return value
 
 
 def _pack_bytes(value: bytes, blobs: list[bytes]) -> int:

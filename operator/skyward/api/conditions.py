@@ -76,9 +76,7 @@ class Reason(StrEnum):
     POOL_DELETED = "PoolDeleted"
     PAUSED = "Paused"
     NOT_SYNCED = "NotSynced"
-    PROVIDER_UNAVAILABLE = "ProviderUnavailable"
     PROVIDER_ANSWERS = "ProviderAnswers"
-    WAITING_FOR_BUDGET = "WaitingForBudget"
     BACKING_OFF = "BackingOff"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     CAPACITY_FOUND = "CapacityFound"
@@ -110,22 +108,14 @@ class Reason(StrEnum):
     GONE = "Gone"
     HEARTBEATING = "Heartbeating"
     AGENT_LOST = "AgentLost"
-    AGENT_RESTARTED = "AgentRestarted"
     INSTANCE_LOST = "InstanceLost"
     INSTANCE_FAILED = "InstanceFailed"
+    INSTANCE_DRIFTED = "InstanceDrifted"
     INTERRUPTED = "Interrupted"
     TIMED_OUT = "TimedOut"
     REPLACE_REQUESTED = "ReplaceRequested"
     ADOPTED = "Adopted"
-    ORPHAN_FOUND = "OrphanFound"
     ORPHAN_DELETED = "OrphanDeleted"
-    # tasks
-    SUBMITTED = "Submitted"
-    SUCCEEDED = "Succeeded"
-    FAILED = "Failed"
-    CANCELLED = "Cancelled"
-    # controllers
-    RECONCILE_FAILED = "ReconcileFailed"
 
 
 class Condition(Word):

@@ -21,6 +21,8 @@ USER = web.RequestKey("user", str)
 """The user that the request's token belongs to."""
 RESOURCE = web.RequestKey("resource", Resource)
 """What the path names."""
+NAME = web.RequestKey("name", str)
+"""The name in the body of a create, where the path has none."""
 STREAM = web.RequestKey("stream", web.StreamResponse)
 """The response that was begun and cannot be taken back."""
 

@@ -7,7 +7,7 @@ from collections.abc import Awaitable, Callable
 import structlog
 from aiohttp import web
 
-from skyward.apiserver.asking import RESOURCE, STREAM, USER
+from skyward.apiserver.asking import NAME, RESOURCE, STREAM, USER
 from skyward.apiserver.refusals import Refusal, from_error, from_http
 from skyward.apiserver.writing import answer
 from skyward.contracts import Credentials
@@ -69,4 +69,8 @@ def _subject(request: web.Request) -> dict[str, str]:
     resource = request.get(RESOURCE)
     if resource is None:
         return {}
-    return {"name": request.match_info.get("name", ""), "group": resource.group, "kind": resource.plural}
+    return {
+        "name": request.get(NAME, request.match_info.get("name", "")),
+        "group": resource.group,
+        "kind": resource.plural,
+    }

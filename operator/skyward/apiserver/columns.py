@@ -13,6 +13,7 @@ from skyward.api import (
     NodeCondition,
     Pool,
     PoolCondition,
+    Reason,
     Source,
     Status,
     Task,
@@ -88,6 +89,8 @@ def node_status(node: Node) -> str:
 def _node_word(node: Node, conditions: tuple[Condition, ...]) -> str:
     if node.metadata.deletion_timestamp is not None:
         leaving = find(conditions, NodeCondition.TERMINATING)
+        if leaving is not None and leaving.reason is Reason.GONE:
+            return "Failed" if node.status.failure else "Gone"
         return "Terminating" if leaving is not None and leaving.status is Status.TRUE else "Draining"
     if node.status.failure:
         return "Failed"

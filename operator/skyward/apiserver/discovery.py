@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 from aiohttp import web
 
-from skyward.api import GROUP, VERSION, Json
+from skyward.api import GROUP, VERSION, Json, Node, Pool, Task
 from skyward.apiserver.accepting import DISCOVERY, choose
 from skyward.apiserver.resources import Resource
 from skyward.apiserver.writing import answer, dump
@@ -105,8 +105,14 @@ def _entry(resource: Resource) -> Json:
         "kind": resource.kind,
         "verbs": list(resource.verbs),
         "shortNames": list(resource.short_names),
-        "categories": [_CATEGORY] if resource.group else [],
+        "categories": _categories(resource),
     }
+
+
+def _categories(resource: Resource) -> list[str]:
+    if not resource.group:
+        return []
+    return [_CATEGORY, "all"] if resource.word in (Pool, Node, Task) else [_CATEGORY]
 
 
 def _aggregated_group(group: str, version: str, resources: Sequence[Resource]) -> Json:

@@ -14,6 +14,7 @@ from skyward.apiserver.refusals import no_such_path
 from skyward.apiserver.resources import Resource
 from skyward.apiserver.writing import answer, dump
 
+_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
 _KEPT = (
     "type",
     "description",
@@ -37,6 +38,11 @@ class OpenApi:
     def __init__(self, resources: Sequence[Resource]) -> None:
         self._resources = resources
         self._documents: dict[str, Json] = {}
+
+    async def legacy(self, request: web.Request) -> web.StreamResponse:
+        """kubectl falls back to v2 for a kind that v3 does not have. An empty document lets it say that there is no such kind;
+        a 404 would make it speak of a failed download."""
+        return web.Response(body=b"", headers={"Content-Type": _V2})
 
     async def index(self, request: web.Request) -> web.StreamResponse:
         paths = {}

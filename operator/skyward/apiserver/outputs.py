@@ -22,12 +22,15 @@ _LOOK_S = 1.0
 """How often a silent log looks whether its client is there and its task still runs."""
 _WRITE_S = 30.0
 _BUFFERED_BYTES = 8 * 1024 * 1024
+_ORIGIN = "Skyward-Log-Origin"
 _GAP = b"[... output dropped: this reader is too slow ...]\n"
 
 
 class Outputs:
-    def __init__(self, output: OutputLog) -> None:
+    def __init__(self, output: OutputLog, origin: str) -> None:
+        """`origin` names this process: what is kept here was kept by no other."""
         self._output = output
+        self._origin = origin
 
     async def serve(self, resource: Resource, request: web.Request) -> web.StreamResponse:
         obj = await find(resource, request)
@@ -35,7 +38,7 @@ class Outputs:
         is_task = isinstance(obj, Task)
         wanted = _of_task(obj.metadata.uid) if is_task else _of_node(obj.metadata.name)
         reader = _Reader(_Prefixer() if flag(request, "prefix") else None)
-        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8"})
+        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", _ORIGIN: self._origin})
         # Reading and subscribing without an await between them: no piece is lost, none comes twice.
         kept = (
             self._output.read(task=obj.metadata.uid, tail=tail)

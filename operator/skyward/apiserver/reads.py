@@ -35,9 +35,10 @@ async def find(resource: Resource, request: web.Request) -> Object:
     return obj
 
 
-def _last_time(obj: Object) -> datetime:
+def _when(obj: Object) -> tuple[datetime, int]:
+    """Times are whole seconds; within one, the order of writing is the order of things."""
     assert isinstance(obj, Event)
-    return obj.last_time
+    return obj.last_time, int(obj.metadata.resource_version or 0)
 
 
 class Reads:
@@ -60,7 +61,7 @@ class Reads:
         found = await resource.feed.list(chosen.namespace)
         items = [obj for obj in found.items if chosen.holds(obj)]
         if resource.word is Event:
-            items.sort(key=_last_time)  # a story is read from its beginning
+            items.sort(key=_when)  # a story is read from its beginning
         include = request.query.get("includeObject", "Metadata")
         return answer(await many(resource, items, found.version, form, self.view(), include), form=form)
 

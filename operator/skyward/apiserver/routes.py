@@ -46,6 +46,7 @@ def build_routes(resources: Sequence[Resource], handlers: Handlers) -> Iterator[
     for path, handler in documents.items():
         yield "GET", path, handler
         yield "GET", f"{path}/", handler
+    yield "GET", "/openapi/v2", handlers.openapi.legacy
     yield "GET", "/openapi/v3", handlers.openapi.index
     yield "GET", "/openapi/v3/{path:.+}", handlers.openapi.document
     for resource in resources:

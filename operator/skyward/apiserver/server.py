@@ -93,7 +93,7 @@ class ApiServer:
         return Handlers(
             reads=Reads(self._queue, self._clock, watches),
             writes=Writes(PoolWrites(feeds["pools"], self._writer), NodeWrites(self._store, self._clock), self._queue),
-            outputs=Outputs(self._output),
+            outputs=Outputs(self._output, f"{self._clock.now():.3f}"),
             discovery=Discovery(resources, _version()),
             openapi=OpenApi(resources),
         )

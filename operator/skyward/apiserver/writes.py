@@ -7,7 +7,7 @@ from typing import Protocol
 from aiohttp import web
 
 from skyward.api import Json, Object, Pool, Task, check_name
-from skyward.apiserver.asking import USER, Edit, is_dry_run, member, read_json, read_object
+from skyward.apiserver.asking import NAME, USER, Edit, is_dry_run, member, read_json, read_object
 from skyward.apiserver.edits import check_identity, read_patch, read_replacement
 from skyward.apiserver.nodes import NodeWrites
 from skyward.apiserver.pools import PoolWrites
@@ -35,12 +35,10 @@ class Writes:
     async def create(self, resource: Resource, request: web.Request) -> web.StreamResponse:
         body = await read_object(request)
         check_identity(body, resource, request)
-        namespace = request.match_info["namespace"]
-        for field, value in (
-            ("metadata.namespace", namespace),
-            ("metadata.name", member(body, "metadata").get("name")),
-        ):
+        namespace, name = request.match_info["namespace"], member(body, "metadata").get("name")
+        for field, value in (("metadata.namespace", namespace), ("metadata.name", name)):
             _check_name(field, value)
+        request[NAME] = str(name)
         pool = await self._pools.create(namespace, body, dry_run=is_dry_run(request))
         return answer(resource.render(pool), status=201)
 

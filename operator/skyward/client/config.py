@@ -18,6 +18,8 @@ from skyward_agent.wire.names import SERVER_NAME
 VARIABLE = "SKYWARD_CONFIG"
 TASKS_EXTENSION = "skyward.dev/tasks"
 """Name of the cluster's extension that holds the task listener: `{address: HOST:PORT}`."""
+STATE_EXTENSION = "skyward.dev/state"
+"""Name of the cluster's extension that says where the operator lives: `{directory: PATH}`."""
 
 
 class NoConfig(UserError):
@@ -34,6 +36,8 @@ class ClientConfig:
     token: str
     namespace: str
     path: Path
+    state: Path | None = None
+    """The operator's state directory, on the host it runs on; None when the file does not say."""
 
 
 def config_path(argument: str | Path | None, environ: Mapping[str, str]) -> Path:
@@ -54,8 +58,10 @@ def load_config(path: Path) -> ClientConfig:
         raise NoConfig(
             f"no configuration at {path}: start an operator (skyctl up), or name its file with --kubeconfig or {VARIABLE}"
         ) from None
-    except (OSError, UnicodeDecodeError, YAMLError) as error:
-        raise NoConfig(f"{path} cannot be read as a kubeconfig: {type(error).__name__}") from None
+    except OSError as error:
+        raise NoConfig(f"{path} cannot be read: {error.strerror}") from None
+    except (UnicodeDecodeError, YAMLError):
+        raise NoConfig(f"{path} cannot be read as a kubeconfig: it is not YAML") from None
     try:
         context = _named(document["contexts"], document["current-context"])["context"]
         cluster = _named(document["clusters"], context["cluster"])["cluster"]
@@ -68,6 +74,7 @@ def load_config(path: Path) -> ClientConfig:
             token=user["token"],
             namespace=context.get("namespace", "default"),
             path=path,
+            state=_state(cluster["extensions"]),
         )
     except (KeyError, TypeError, ValueError, LookupError) as error:
         raise NoConfig(f"{path} is not a configuration written by skyward-operator: {error} is missing") from None
@@ -76,11 +83,14 @@ def load_config(path: Path) -> ClientConfig:
 def render_config(config: ClientConfig) -> str:
     """The kubeconfig text that `load_config` reads; kubectl keeps and ignores the extension."""
     name = "skyward"
+    extensions = [{"name": TASKS_EXTENSION, "extension": {"address": config.tasks}}]
+    if config.state is not None:
+        extensions.append({"name": STATE_EXTENSION, "extension": {"directory": str(config.state)}})
     cluster = {
         "server": config.server,
         "certificate-authority-data": base64.b64encode(config.ca_pem.encode()).decode(),
         "tls-server-name": SERVER_NAME,
-        "extensions": [{"name": TASKS_EXTENSION, "extension": {"address": config.tasks}}],
+        "extensions": extensions,
     }
     document = {
         "apiVersion": "v1",
@@ -100,3 +110,10 @@ def _named(entries: list[dict[str, Any]], name: str) -> dict[str, Any]:
         if entry["name"] == name:
             return entry
     raise LookupError(name)
+
+
+def _state(extensions: list[dict[str, Any]]) -> Path | None:
+    for entry in extensions:
+        if entry["name"] == STATE_EXTENSION:
+            return Path(str(entry["extension"]["directory"]))
+    return None

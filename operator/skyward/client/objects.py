@@ -50,6 +50,7 @@ _KEEP_ALIVE = [
     (socket.IPPROTO_TCP, socket.TCP_KEEPINTVL, 10),
     (socket.IPPROTO_TCP, socket.TCP_KEEPCNT, 3),
 ]
+_LOG_ORIGIN = "Skyward-Log-Origin"
 _ERRORS: dict[str, type[SkyError]] = {
     "NotFound": NotFound,
     "AlreadyExists": AlreadyExists,
@@ -71,6 +72,8 @@ class ObjectClient:
         context.minimum_version = ssl.TLSVersion.TLSv1_2
         self._server = config.server
         self._path = config.path
+        self.log_origin = ""
+        """Which operator process gave the last log: another one has kept other output."""
         self._http = httpx.Client(
             base_url=config.server,
             headers={"Authorization": f"Bearer {config.token}", "User-Agent": "skyward"},
@@ -171,6 +174,7 @@ class ObjectClient:
         if prefix:
             params["prefix"] = "true"
         with self._stream(f"{_path(plural, namespace, name)}/log", params, {}, _LOG_TIMEOUT) as response:
+            self.log_origin = response.headers.get(_LOG_ORIGIN, "")
             yield from response.iter_text()
 
     # --- writing ---------------------------------------------------------------------------------------------------

@@ -143,6 +143,11 @@ class TaskConnection:
         # What the body raised is its own affair: given to the group, it would come out wrapped in an ExceptionGroup.
         await self._group.__aexit__(None, None, None)
 
+    @property
+    def is_connected(self) -> bool:
+        """False while a lost connection is being repaired."""
+        return self._connection is not None
+
     # --- what callers ask ----------------------------------------------------------------------------------------------
 
     def submit(self, request: TaskRequest, follower: Follower) -> None:

@@ -174,6 +174,10 @@ class TaskQueue(Protocol):
         to be released."""
         ...
 
+    def pools(self) -> frozenset[str]:
+        """Keys of the pools that have unfinished tasks, from memory."""
+        ...
+
     async def drop_pool(self, pool: str) -> None:
         """The pool is gone: end its unfinished items as Cancelled."""
         ...

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from skyward.api import Node, Pool
+from skyward.api import Node, Object, Pool
 from skyward.contracts import Change, Verb
 from skyward.controllers.deps import Deps
 from skyward.controllers.garbage.reconciler import GarbageReconciler
+from skyward.controllers.heartbeats import Heartbeats, is_mere_heartbeat
 from skyward.controllers.launches import LaunchBook
 from skyward.controllers.node.reconciler import NodeReconciler
 from skyward.controllers.observe import Observer
 from skyward.controllers.pool.reconciler import PoolReconciler
 from skyward.controllers.tasks.reconciler import COLLECT, TasksReconciler
+from skyward.kit.calls import Calls
 from skyward.kit.controller import Controller, Reconciler
 from skyward.kit.lifecycle import Component
 from skyward.kit.work_queue import WorkQueue
@@ -30,16 +32,26 @@ def build(deps: Deps) -> tuple[Component, ...]:
     """All controllers and, before them, what they need started; to be run in this order, after the plugs that `deps` holds.
     The cache must be started and the task queue recovered."""
     launches = LaunchBook(deps.store)
+    calls = Calls(deps.clock, deps.ids)
     observer = Observer(deps, launches)
     queues = _Queues(deps)
     queues.subscribe()
-    nodes = NodeReconciler(deps, launches, observer, queues.nodes.add)
+    nodes = NodeReconciler(deps, launches, observer, calls, queues.nodes)
+    providers = tuple(deps.drivers)
     return (
         launches,
+        calls,
+        Heartbeats(deps),
         _controller(deps, "pool", PoolReconciler(deps, launches, observer), queues.pools, _keys(deps, Pool), 4),
         _controller(deps, "node", nodes, queues.nodes, _keys(deps, Node), deps.workers),
         _controller(
-            deps, "garbage", GarbageReconciler(deps, launches), queues.providers, lambda: tuple(deps.drivers), 2
+            # One worker for each provider: one that hangs delays its own sweep alone.
+            deps,
+            "garbage",
+            GarbageReconciler(deps, launches),
+            queues.providers,
+            lambda: providers,
+            len(providers),
         ),
         _controller(deps, "tasks", TasksReconciler(deps), queues.tasks, queues.task_keys, 2),
     )
@@ -89,10 +101,9 @@ class _Queues:
         self._deps.queue.listen(self)
 
     def task_keys(self) -> tuple[str, ...]:
-        uids = (node.metadata.uid for node in self._deps.cache.list(Node))
-        return (COLLECT, *(uid for uid in uids if self._deps.queue.held(uid)))
+        return (COLLECT, *self._deps.queue.holders())
 
-    def _pool_changed(self, change: Change) -> None:
+    def _pool_changed(self, change: Change, before: Object | None) -> None:
         """Nodes depend on what the user decides and not on the pool's status, which changes much more often."""
         pool = change.object
         self.pools.add(pool.key)
@@ -104,9 +115,11 @@ class _Queues:
         for node in self._deps.cache.nodes_of(meta.uid):
             self.nodes.add(node.key)
 
-    def _node_changed(self, change: Change) -> None:
+    def _node_changed(self, change: Change, before: Object | None) -> None:
         node = change.object
         if not isinstance(node, Node):
+            return
+        if isinstance(before, Node) and change.verb is Verb.MODIFIED and is_mere_heartbeat(before, node):
             return
         self.nodes.add(node.key)
         siblings = self._deps.cache.count_nodes(node.spec.pool_uid)

@@ -31,7 +31,7 @@ class Durations:
     local_orphan_timeout_s: float = 600.0
     """Default of `orphanTimeout` where every provider is on this host."""
     heartbeat_s: float = 60.0
-    """How often a node's last heartbeat reaches the store."""
+    """How often the last heartbeats of all nodes reach the store, in one batch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,4 +58,4 @@ class Deps:
     render: Render
     durations: Durations = field(default_factory=Durations)
     workers: int = 16
-    """Nodes reconciled at once; each may wait for one provider call."""
+    """Nodes reconciled at once; they wait for the store alone."""

@@ -16,14 +16,16 @@ class Observer:
     def node(self, node: Node) -> ObservedNode:
         uid = node.metadata.uid
         launch = self._launches.get(node.status.launch) if node.status.launch else None
+        instance = self._instance(node, launch)
         return ObservedNode(
             node=node,
             launch=launch,
-            instance=self._instance(node, launch),
+            instance=instance,
             listed_at=self._listed_at(providers_of(node, launch)),
             bootstrap=self._deps.bootstrapper.progress(uid),
             session=self._deps.link.session(uid),
             held=self._deps.queue.held(uid),
+            drift=self._drift(node, instance),
         )
 
     def pool(self, pool: Pool) -> ObservedPool:
@@ -54,6 +56,12 @@ class Observer:
             # Which of its launch's instances it will get is decided when they are bound; any shows that there are some.
             return next(iter(self.unbound_instances(launch)), None) if launch is not None else None
         return self._deps.listings.instance(node.status.provider, node.status.provider_id)
+
+    def _drift(self, node: Node, instance: Instance | None) -> str:
+        driver = self._deps.drivers.get(node.status.provider)
+        if driver is None or instance is None:
+            return ""
+        return driver.drifted(instance, node.spec.template) or ""
 
     def _listed_at(self, providers: tuple[str, ...]) -> float | None:
         now = self._deps.clock.now()

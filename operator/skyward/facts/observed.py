@@ -24,6 +24,8 @@ class ObservedNode:
     session: AgentSession | None = None
     held: int = 0
     """Attempts that its agent holds."""
+    drift: str = ""
+    """Why its instance is no longer what it was made as, in the driver's words; empty when it is."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,9 +41,10 @@ class ObservedPool:
 
 @dataclass(frozen=True, slots=True)
 class CoolDown:
-    """An offering that was refused lately, and until when it is left alone (seconds since 1970)."""
+    """What was refused lately, and until when it is left alone (seconds since 1970)."""
 
     offering: str
+    """An offering's id; or a provider's name, when it refused the account and so all that it offers."""
     until: float
     message: str
     reason: Reason = Reason.INSUFFICIENT_CAPACITY

@@ -79,7 +79,12 @@ class Agents:
     def __post_init__(self) -> None:
         self.dispatcher = Dispatcher(self.queue, self.clock, may_lease=self._may_lease, spawn=self.spawn)
         self._ports = PeerPorts(
-            self.queue, self.functions, self.output, self.clock, on_want=self._on_want, on_heartbeat=self._on_heartbeat
+            self.queue,
+            self.functions,
+            self.output,
+            self.clock,
+            on_change=self._on_change,
+            on_heartbeat=self._on_heartbeat,
         )
 
     # --- what contracts.AgentLink asks -------------------------------------------------------------------------------
@@ -223,9 +228,8 @@ class Agents:
 
     # --- what peers and time bring -----------------------------------------------------------------------------------------
 
-    def _on_want(self, peer: AgentPeer) -> None:
-        if peer.want:
-            self.dispatcher.wake(peer.holder.pool)
+    def _on_change(self, peer: AgentPeer) -> None:
+        self.dispatcher.wake(peer.holder.pool)
 
     def _on_heartbeat(self, peer: AgentPeer, heartbeat: Heartbeat) -> None:
         place = self._places[peer.holder.node_uid]

@@ -53,7 +53,7 @@ class PeerPorts:
     functions: FunctionCache
     output: OutputLog
     clock: Clock
-    on_want: Callable[[AgentPeer], None]
+    on_change: Callable[[AgentPeer], None]
     on_heartbeat: Callable[[AgentPeer, Heartbeat], None]
 
 
@@ -141,7 +141,7 @@ class AgentPeer:
             case Want(capacity=capacity, received=received):
                 under_way = max(0, self._delivered - received) if received >= 0 else 0
                 self.want = max(0, capacity - under_way)
-                self._ports.on_want(self)
+                self._ports.on_change(self)
             case Reports(reports=reports):
                 self._take_reports(reports)
             case Started(attempts=attempts):
@@ -170,7 +170,7 @@ class AgentPeer:
         self.moved_at = self._ports.clock.monotonic()
         self._let_go([report.id for report in reports])
         if self.want and self.has_idle_lane:
-            self._ports.on_want(self)
+            self._ports.on_change(self)
         self._backlog_bytes += sum(len(report.value) for report in reports)
         if self._backlog_bytes > _BACKLOG_BYTES:
             self.connection.pause_reading()
@@ -229,7 +229,7 @@ class AgentPeer:
                     self._returned_came.set()
                     continue
             self.is_recalling = False
-            self._ports.on_want(self)
+            self._ports.on_change(self)
 
     def _let_go(self, attempts: Sequence[AttemptId]) -> None:
         for attempt in attempts:

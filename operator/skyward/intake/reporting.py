@@ -23,6 +23,7 @@ from skyward.kit.recorder import record_event
 SOURCE_NAME = "manifests"
 _KEY = f"{DEFAULT_NAMESPACE}/{SOURCE_NAME}"
 _SHOWN_PROBLEMS = 100
+_TOLD_PROBLEMS = 20
 _SHOWN_FILES = 3
 
 
@@ -37,7 +38,14 @@ def report_read(tx: Transaction, path: str, declared: Declared, rules: Rules, do
         message += f", {_count(len(declared.problems), 'problem')}"
     if doubt:
         message += f"; {doubt}"
-    _put(tx, source, status, Status.TRUE, Reason.SOURCE_READ, message, rules)
+    known = {str(problem) for problem in source.status.rejected}
+    new = [str(problem) for problem in status.rejected if str(problem) not in known]
+    source = _put(tx, source, status, Status.TRUE, Reason.SOURCE_READ, message, rules)
+    for problem in new[:_TOLD_PROBLEMS]:
+        record_event(tx, source, Reason.MANIFEST_INVALID, problem, now=rules.now, warning=True)
+    if len(new) > _TOLD_PROBLEMS:
+        note = f"and {_count(len(new) - _TOLD_PROBLEMS, 'more problem')}: see status.rejected"
+        record_event(tx, source, Reason.MANIFEST_INVALID, note, now=rules.now, warning=True)
 
 
 def report_unavailable(tx: Transaction, path: str, reason: Reason, message: str, rules: Rules) -> None:
@@ -70,7 +78,8 @@ def _source(tx: Transaction, path: str, rules: Rules) -> Source:
 
 def _put(
     tx: Transaction, old: Source, status: SourceStatus, ready: Status, reason: Reason, message: str, rules: Rules
-) -> None:
+) -> Source:
+    """The source as it is stored then."""
     conditions = set_condition(
         status.conditions,
         SourceCondition.READY,
@@ -82,11 +91,12 @@ def _put(
     )
     new = old.replace(status=status.replace(conditions=conditions))
     if new == tx.get(Source, _KEY):
-        return
+        return new
     new = tx.put(new.replace(status=new.status.replace(last_read=to_time(rules.now))))
     before = find(old.status.conditions, SourceCondition.READY)
     if (before.status if before is not None else Status.TRUE) is not ready:
         record_event(tx, new, reason, message, now=rules.now, warning=ready is Status.FALSE)
+    return new
 
 
 def _count(number: int, what: str) -> str:

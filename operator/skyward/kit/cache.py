@@ -13,7 +13,8 @@ from skyward.api import Node, Object, Pool
 from skyward.contracts import Change, Store, Transaction, Verb
 
 O = TypeVar("O", bound=Object)  # noqa: E741
-Handler = Callable[[Change], None]
+Handler = Callable[[Change, Object | None], None]
+"""Takes a change, and the object as it was before if it was there."""
 CACHED: tuple[type[Object], ...] = (Pool, Node)
 
 
@@ -91,12 +92,13 @@ class ObjectCache:
             self._versions.pop(identity, None)
         else:
             self._versions[identity] = change.resource_version
-        self._unindex(self._objects[kind].pop(obj.key, None))
+        before = self._objects[kind].pop(obj.key, None)
+        self._unindex(before)
         if change.verb is not Verb.DELETED:
             self._objects[kind][obj.key] = obj
             self._index(obj)
         for handler in self._handlers[kind]:
-            handler(change)
+            handler(change, before)
 
     def _index(self, obj: Object) -> None:
         if isinstance(obj, Node):

@@ -9,6 +9,7 @@ from typing import Protocol
 import structlog
 
 from skyward.contracts import Clock
+from skyward.errors import UserError
 
 _log = structlog.get_logger()
 
@@ -75,5 +76,9 @@ async def _stop(task: asyncio.Task[None], stop_s: float) -> None:
         await asyncio.wait((task,), timeout=stop_s)
     if not task.done():
         _log.error("component did not stop in time", component=task.get_name(), stop_s=stop_s)
-    elif not task.cancelled() and (error := task.exception()) is not None:
+    elif task.cancelled() or (error := task.exception()) is None:
+        return
+    elif isinstance(error, UserError):
+        _log.debug("component refused", component=task.get_name(), error=str(error))  # whoever runs us tells the user
+    else:
         _log.error("component failed", component=task.get_name(), error=str(error), exc_info=error)

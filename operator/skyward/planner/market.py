@@ -8,6 +8,9 @@ from dataclasses import dataclass
 from skyward.api import ProviderSpec, Reason
 from skyward.facts import CoolDown, ObservedMarket, Offering
 
+NEEDS_A_HUMAN = (Reason.BALANCE_EXHAUSTED, Reason.CREDENTIALS_REJECTED, Reason.REQUEST_REJECTED, Reason.QUOTA_EXCEEDED)
+"""Refusals that last until somebody pays, asks for more or corrects something."""
+
 
 @dataclass(frozen=True, slots=True)
 class OfferingChoice:
@@ -28,9 +31,10 @@ def choose_offering(providers: Sequence[ProviderSpec], market: ObservedMarket, n
         names = ", ".join(order)
         return OfferingChoice(None, Reason.PENDING, f"no offering of {names} is known yet")
     cooling = {cool.offering: cool for cool in market.cool_downs if cool.until > now}
-    free = [offering for offering in candidates if offering.id not in cooling]
+    hindrances = [_hindrance(offering, cooling) for offering in candidates]
+    free = [offering for offering, cool in zip(candidates, hindrances, strict=True) if cool is None]
     if not free:
-        return _all_cooling([cooling[offering.id] for offering in candidates])
+        return _all_cooling([cool for cool in hindrances if cool is not None])
     best = min(free, key=lambda offering: (offering.usd_per_hour, *order[offering.provider], offering.id))
     skipped = len(candidates) - len(free)
     left_out = f", {skipped} left out after a refusal" if skipped else ""
@@ -41,12 +45,17 @@ def choose_offering(providers: Sequence[ProviderSpec], market: ObservedMarket, n
     )
 
 
+def _hindrance(offering: Offering, cooling: dict[str, CoolDown]) -> CoolDown | None:
+    """What keeps this offering from being asked for, the longest if several do."""
+    cools = (cooling.get(offering.id), cooling.get(offering.provider))
+    return max((cool for cool in cools if cool is not None), key=lambda cool: cool.until, default=None)
+
+
 def _all_cooling(cool_downs: list[CoolDown]) -> OfferingChoice:
-    first = min(cool_downs, key=lambda cool: (cool.until, cool.offering))
-    what = first.offering if len(cool_downs) == 1 else f"all {len(cool_downs)} offerings"
-    return OfferingChoice(
-        None,
-        first.reason,
-        f"{what} refused lately: {first.message.rstrip('.')}; it is tried again by itself, or add another provider",
-        first.until,
-    )
+    """Told is the refusal that may pass by itself, if there is one: only without it a human must act."""
+    retry_at = min(cool.until for cool in cool_downs)
+    told = min(cool_downs, key=lambda cool: (cool.reason in NEEDS_A_HUMAN, cool.until, cool.offering))
+    names = sorted({cool.offering for cool in cool_downs})
+    what = names[0] if len(names) == 1 else f"all {len(cool_downs)} offerings"
+    message = f"{what} refused lately: {told.message.rstrip('.')}; it is tried again by itself, or add another provider"
+    return OfferingChoice(None, told.reason, message, retry_at)

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from skyward.api import NodeCondition, Pool, Reason, Status
+from skyward.api import NodeCondition, Pool, Reason, Status, template_hash
 from skyward.facts import InstanceState, ObservedMarket, ObservedNode
 from skyward.planner.case import Case
 from skyward.planner.launching import UNRESOLVED, plan_launch, resolve
 from skyward.planner.leaving import plan_leaving
-from skyward.planner.places import is_gone
+from skyward.planner.places import TEMPLATE_CHANGED, is_gone
 from skyward.planner.plans import ConditionUpdate, FailNode, NodePlan, Wait
 from skyward.planner.rules import NodeRules
 from skyward.planner.serving import plan_connected, plan_silent
@@ -86,12 +86,23 @@ def _observed(case: Case) -> list[ConditionUpdate]:
         updates.append(true(NodeCondition.CORDONED, Reason.CORDONED, "takes no new work"))
     elif case.condition(NodeCondition.CORDONED) is not None:
         updates.append(drop(NodeCondition.CORDONED))
+    updates.extend(_drifted(case))
     fingerprint = case.observed.bootstrap.host_key_fingerprint
     if fingerprint:
         updates.append(true(NodeCondition.HOST_KEY_VERIFIED, Reason.HOST_KEY_PINNED, fingerprint))
     if _is_interrupted(case):
         updates.append(true(NodeCondition.INTERRUPTED, Reason.INTERRUPTED, "the provider takes its instance away"))
     return updates
+
+
+def _drifted(case: Case) -> list[ConditionUpdate]:
+    """What the pool's roll-out is about to replace, and why."""
+    pool = case.pool
+    if case.observed.drift:
+        return [true(NodeCondition.DRIFTED, Reason.INSTANCE_DRIFTED, f"its instance changed: {case.observed.drift}")]
+    if pool is not None and template_hash(pool.spec) != case.node.spec.template_hash:
+        return [true(NodeCondition.DRIFTED, Reason.TEMPLATE_CHANGED, TEMPLATE_CHANGED)]
+    return [] if case.condition(NodeCondition.DRIFTED) is None else [drop(NodeCondition.DRIFTED)]
 
 
 def _is_interrupted(case: Case) -> bool:

@@ -13,6 +13,9 @@ REPLACE = "skyward.dev/replace"
 """Annotation of a node that a user wants to have replaced, within the pool's budget."""
 
 
+TEMPLATE_CHANGED = "the pool's template changed since it was made"
+
+
 class Place(StrEnum):
     GONE = "gone"
     """Kept as the record of a failure; its instance is proved gone."""
@@ -42,11 +45,13 @@ class Member:
     node: Node
     place: Place
     outdated: bool
-    """Made from another template than the pool's, or a user asked for its replacement."""
+    """Made from another template than the pool's, no longer what it was made as, or a user asked for its replacement."""
     interrupted: bool = False
     """Its instance was taken by the provider."""
     provider_says: str = ""
     """Why the instance is as it is, in the provider's words."""
+    drift: str = ""
+    """Why the instance is no longer what it was made as."""
 
     @property
     def key(self) -> str:
@@ -70,9 +75,10 @@ def _member(observed: ObservedNode, current: str) -> Member:
     return Member(
         node=node,
         place=_place(observed),
-        outdated=node.spec.template_hash != current or wants_replacement(node),
+        outdated=node.spec.template_hash != current or bool(observed.drift) or wants_replacement(node),
         interrupted=instance is not None and instance.state is instance.state.PREEMPTED,
         provider_says=instance.message if instance is not None else "",
+        drift=observed.drift,
     )
 
 

@@ -7,13 +7,13 @@ from dataclasses import dataclass
 
 from skyward.api import NodeCondition, Pool, PoolCondition, Reason, Status, find
 from skyward.planner.failures import Failures
+from skyward.planner.market import NEEDS_A_HUMAN
 from skyward.planner.places import Member, Place
 from skyward.planner.plans import ConditionUpdate
 from skyward.planner.rollout import Moves, bounds
 from skyward.planner.updates import drop, false, true, unknown
 
-NEEDS_A_HUMAN = (Reason.BALANCE_EXHAUSTED, Reason.CREDENTIALS_REJECTED, Reason.REQUEST_REJECTED, Reason.QUOTA_EXCEEDED)
-REFUSALS = (*NEEDS_A_HUMAN, Reason.INSUFFICIENT_CAPACITY, Reason.LAUNCH_FAILED)
+REFUSALS = (*NEEDS_A_HUMAN, Reason.INSUFFICIENT_CAPACITY, Reason.LAUNCH_FAILED, Reason.BACKING_OFF)
 RETRY = "Edit the pool, or annotate it with skyward.dev/reconcile-requested-at and the current time to try again"
 
 
@@ -107,7 +107,9 @@ def _provider_ready(at: Situation) -> ConditionUpdate:
 
 def _capacity(at: Situation) -> ConditionUpdate:
     if at.refusal is not None:
-        return false(PoolCondition.CAPACITY_AVAILABLE, *at.refusal)
+        reason, message = at.refusal
+        says_nothing = reason is Reason.BACKING_OFF  # the provider did not even look
+        return (unknown if says_nothing else false)(PoolCondition.CAPACITY_AVAILABLE, reason, message)
     if any(member.node.status.provider_id for member in at.members if member.place.stands):
         return true(PoolCondition.CAPACITY_AVAILABLE, Reason.CAPACITY_FOUND)
     return unknown(PoolCondition.CAPACITY_AVAILABLE, Reason.PENDING)

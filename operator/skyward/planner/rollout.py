@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from skyward.api import PoolSpec, Reason
 from skyward.api.quantities import resolve_share
 from skyward.planner.failures import Failures, first_line
-from skyward.planner.places import Member, Place, wants_replacement, was_ready
+from skyward.planner.places import TEMPLATE_CHANGED, Member, Place, wants_replacement, was_ready
 from skyward.planner.plans import CreateNode, RetireNode
 
 
@@ -123,7 +123,9 @@ def _budget(standing: Sequence[Member], limits: Bounds, failures: Failures, now:
 def _retire_outdated(member: Member) -> RetireNode:
     if wants_replacement(member.node):
         return RetireNode(member.key, Reason.REPLACE_REQUESTED, "a user asked for its replacement")
-    return RetireNode(member.key, Reason.TEMPLATE_CHANGED, "the pool's template changed since it was made")
+    if member.drift:
+        return RetireNode(member.key, Reason.INSTANCE_DRIFTED, f"its instance changed: {member.drift}")
+    return RetireNode(member.key, Reason.TEMPLATE_CHANGED, TEMPLATE_CHANGED)
 
 
 # --- creation ----------------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from skyward.contracts import Holder, ItemRow, TaskRow
 from skyward.queue.live import Held, Line, LiveTask
 from skyward_agent.wire.messages import AttemptId, Peer
 
-_ARGUMENT_BYTES = 32 * 1024 * 1024
+_ARGUMENT_BYTES = 64 * 1024 * 1024
 """Arguments of fresh items kept in memory, in all; the others are read when they are leased."""
 
 

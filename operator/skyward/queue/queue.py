@@ -256,6 +256,9 @@ class DurableQueue:
     def holders(self) -> frozenset[str]:
         return frozenset(self._board.awaited_nodes())
 
+    def pools(self) -> frozenset[str]:
+        return frozenset(task.row.pool for task in self._board.tasks())
+
     async def collect(self, now: float) -> int:
         removed = 0
         while seqs := await self._store.read(lambda tx: tx.tasks.expired(now - TTL_S, KEPT_FINISHED, 500)):

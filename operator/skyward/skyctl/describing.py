@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from skyward.errors import NotFound
 from skyward.skyctl.kinds import EVENTS, NODES, POOLS, Kind, targets
 from skyward.skyctl.options import Selector, Words
 from skyward.skyctl.printing import TablePrinter, print_columns
-from skyward.skyctl.session import Session, clean, say
+from skyward.skyctl.session import Session, clean, complain, say
 
 if TYPE_CHECKING:
     from skyward.api import Json
@@ -33,15 +34,32 @@ def describe(
     with session.client() as client:
         namespace = session.namespace()
         found: list[tuple[Kind, Json]] = []
+        missing: list[tuple[Kind, str, NotFound]] = []
         for kind, name in targets(what):
             if name is None:
                 found += [(kind, item) for item in client.list(kind.plural, namespace, selector)["items"]]
-            else:
+                continue
+            try:
                 found.append((kind, client.get(kind.plural, namespace, name)))
+            except NotFound as error:
+                missing.append((kind, name, error))
         for index, (kind, body) in enumerate(found):
             if index:
                 say("\n")
             _page(client, kind, body, show_events=show_events)
+        for kind, name, absent in missing:
+            complain(str(absent))
+            _epitaph(client, kind, namespace, name)
+    if missing:
+        raise typer.Exit(1)
+
+
+def _epitaph(client: ObjectClient, kind: Kind, namespace: str, name: str) -> None:
+    """What is still known of an object that is gone: its events outlive it for a while."""
+    fields = f"regarding.kind={kind.kind},regarding.name={name}"
+    table = client.table(EVENTS.plural, namespace, field_selector=fields)
+    if table.get("rows"):
+        _sub_table(f"What happened to {kind.singular} {name}", table)
 
 
 def _page(client: ObjectClient, kind: Kind, body: Json, *, show_events: bool) -> None:
@@ -58,14 +76,15 @@ def _page(client: ObjectClient, kind: Kind, body: Json, *, show_events: bool) ->
     ]
     if "deletionTimestamp" in meta:
         rows.append(("Deleting:", f"since {meta['deletionTimestamp']} ({_ago(meta['deletionTimestamp'])})"))
+    rows += _summary(client, kind, body)
     print_columns([(label, str(value)) for label, value in rows])
     for title in ("spec", *(["regarding"] if kind is EVENTS else [])):
         if body.get(title):
-            _section(title, body[title])
+            _section(title, _as_written(body[title]) if kind is POOLS else body[title])
     special = {name: status.pop(name, None) for name in (*_TABLES, *_TEXTS)}
     if status:
         _section("status", status)
-    _conditions(special["conditions"])
+    _conditions(kind, special["conditions"])
     _phases(special["phases"])
     _failures(special["failures"])
     _rejected(special["rejected"])
@@ -75,6 +94,35 @@ def _page(client: ObjectClient, kind: Kind, body: Json, *, show_events: bool) ->
         _nodes(client, meta)
     if show_events and kind is not EVENTS:
         _events(client, kind, meta)
+
+
+def _summary(client: ObjectClient, kind: Kind, body: Json) -> list[tuple[str, str]]:
+    """The word that `get` prints, and the sentence behind it."""
+    meta, status = body["metadata"], body.get("status") or {}
+    try:
+        table = client.table(kind.plural, meta["namespace"], meta["name"])
+    except NotFound:
+        return []  # it went meanwhile
+    names = [column["name"] for column in table["columnDefinitions"]]
+    if "Status" not in names:
+        return []
+    word = str(table["rows"][0]["cells"][names.index("Status")])
+    said = {item["type"]: item.get("message", "") for item in status.get("conditions") or ()}
+    words = [*reversed(word.replace("ManifestInvalid", "Accepted").replace("Conflict", "Accepted").split(",")), "Ready"]
+    why = status.get("failure", "").partition("\n")[0] or status.get("retireReason")
+    why = why or next((said[type_] for type_ in words if said.get(type_)), "")
+    return [("Status:", word), *([("Because:", why)] if why else [])]
+
+
+def _as_written(spec: Json) -> Json:
+    """A pool's spec with its places as short as a user writes them."""
+    from skyward.api import PoolSpec
+
+    try:
+        short = PoolSpec.model_validate(spec).model_dump(mode="json", by_alias=True, exclude_defaults=True)
+    except ValueError:
+        return spec
+    return {**spec, "providers": short["providers"]}
 
 
 def _section(title: str, value: Json) -> None:
@@ -126,16 +174,23 @@ def _table(title: str, header: Sequence[str], rows: list[list[str]]) -> None:
         print_columns([header, *rows], _INDENT)
 
 
-def _conditions(found: list[Json] | None) -> None:
+def _conditions(kind: Kind, found: list[Json] | None) -> None:
+    from skyward.api import NodeCondition, PoolCondition
+
+    order: list[str] = [*(PoolCondition if kind is POOLS else NodeCondition)]
     rows = [
         [item["type"], item["status"], item["reason"], _ago(item["lastTransitionTime"]), item.get("message", "")]
-        for item in found or ()
+        for item in sorted(
+            found or (), key=lambda item: order.index(item["type"]) if item["type"] in order else len(order)
+        )
     ]
     _table("Conditions", ("TYPE", "STATUS", "REASON", "SINCE", "MESSAGE"), rows)
 
 
 def _phases(found: list[Json] | None) -> None:
     rows = [[item["name"], f"{item['seconds']:.2f}"] for item in found or ()]
+    if rows:
+        rows.append(["(all)", f"{sum(item['seconds'] for item in found or ()):.2f}"])
     _table("Phases", ("PHASE", "SECONDS"), rows)
 
 

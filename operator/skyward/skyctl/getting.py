@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from skyward.errors import HistoryExpired, UserError
+from skyward.errors import HistoryExpired, NotFound, OperatorUnreachable, UserError
 from skyward.skyctl.kinds import EVENTS, Kind, Target, named, targets
 from skyward.skyctl.options import Everywhere, Selector, Words
 from skyward.skyctl.printing import TablePrinter, print_columns, print_json, print_yaml
-from skyward.skyctl.session import Session, complain, say
+from skyward.skyctl.reconnecting import await_operator
+from skyward.skyctl.session import Session, complain, remark, say
 
 if TYPE_CHECKING:
     from skyward.api import Json
@@ -18,6 +20,13 @@ if TYPE_CHECKING:
 
 _FORMS = ("", "wide", "yaml", "json", "name")
 Watch = Annotated[bool, typer.Option("--watch", "-w", help="Go on with every change.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Look:
+    wide: bool
+    with_namespace: bool
+    headers: bool
 
 
 def get(
@@ -43,17 +52,18 @@ def get(
         if everywhere and any(name for _, name in chosen):
             raise UserError("-A and names exclude each other: a name is looked up in one namespace (-n)")
         if output in ("yaml", "json", "name"):
-            _show_objects(client, chosen, namespace, selector, output)
             if watch:
                 _watch_objects(client, chosen[0], namespace, selector, output)
+            is_complete = _show_objects(client, chosen, namespace, selector, output)
+        elif watch:
+            printer = TablePrinter(wide=output == "wide", with_namespace=everywhere, headers=not no_headers)
+            _show_table(client, printer, chosen[0], namespace, selector, watch=True)
             return
-        wide = output == "wide"
-        for index, target in enumerate(chosen):
-            if index and chosen[index - 1][0] is not target[0]:
-                say("")
-            merged = index > 0 and chosen[index - 1][0] is target[0]
-            printer = TablePrinter(wide=wide, with_namespace=everywhere, headers=not (no_headers or merged))
-            _show_table(client, printer, target, namespace, selector, watch=watch)
+        else:
+            look = Look(wide=output == "wide", with_namespace=everywhere, headers=not no_headers)
+            is_complete = _show_tables(client, chosen, namespace, selector, look)
+    if not is_complete:
+        raise typer.Exit(1)
 
 
 def events(
@@ -100,10 +110,10 @@ def _show_table(
         printer.show(table)
     else:
         complain_nothing(kind, namespace)
+    version = table["metadata"]["resourceVersion"]
     while watch:
-        version = table["metadata"]["resourceVersion"]
         try:
-            stream = client.watch(
+            for _, change in client.watch(
                 kind.plural,
                 namespace,
                 name=name,
@@ -111,57 +121,114 @@ def _show_table(
                 label_selector=selector,
                 field_selector=fields,
                 as_table=True,
-            )
-            for _, change in stream:
+            ):
                 printer.show(change)
                 version = change["metadata"]["resourceVersion"] or version
-            table["metadata"]["resourceVersion"] = version
         except HistoryExpired:
             table = client.table(kind.plural, namespace, name, selector, fields)
             printer.show(table)
+            version = table["metadata"]["resourceVersion"]
+        except OperatorUnreachable as error:
+            await_operator(client, error)
+
+
+def _show_tables(
+    client: ObjectClient, chosen: list[Target], namespace: str | None, selector: str | None, look: Look
+) -> bool:
+    """One table for each kind, with the rows of all that was named of it. False when something that was named is missing."""
+    missing: list[NotFound] = []
+    shown = 0
+    for kind, names in _by_kind(chosen).items():
+        table: Json | None = None
+        for name in names:
+            try:
+                found = client.table(kind.plural, namespace, name, selector)
+            except NotFound as error:
+                missing.append(error)
+                continue
+            table = found if table is None else {**table, "rows": [*table["rows"], *found["rows"]]}
+        if table is None:
+            continue
+        if not table.get("rows"):
+            complain_nothing(kind, namespace)
+            continue
+        if shown:
+            say("")
+        TablePrinter(wide=look.wide, with_namespace=look.with_namespace, headers=look.headers).show(table)
+        shown += 1
+    for absent in missing:
+        complain(str(absent))
+    return not missing
+
+
+def _by_kind(chosen: list[Target]) -> dict[Kind, list[str | None]]:
+    found: dict[Kind, list[str | None]] = {}
+    for kind, name in chosen:
+        found.setdefault(kind, []).append(name)
+    return found
 
 
 def complain_nothing(kind: Kind, namespace: str | None) -> None:
     """Like kubectl: nothing found is said on stderr and is no error."""
-    import sys
-
-    place = f" in namespace {namespace}" if namespace else ""
-    sys.stderr.write(f"No {kind.plural} found{place}.\n")
+    remark(f"No {kind.plural} found{f' in namespace {namespace}' if namespace else ''}.")
 
 
 def _show_objects(
     client: ObjectClient, chosen: list[Target], namespace: str | None, selector: str | None, form: str
-) -> None:
+) -> bool:
+    """False when something that was named is missing; the others are shown."""
     items: list[Json] = []
+    missing: list[NotFound] = []
     for kind, name in chosen:
         if name is None:
             items += client.list(kind.plural, namespace, selector)["items"]
-        else:
+            continue
+        try:
             items.append(client.get(kind.plural, namespace or "default", name))
+        except NotFound as error:
+            missing.append(error)
     if form == "name":
         for item in items:
             _print_object(item, form)
-        return
-    single = len(items) == 1 and chosen[0][1] is not None
-    body = items[0] if single else {"apiVersion": "v1", "kind": "List", "items": items}
-    _print_object(body, form)
+    elif items or not missing:
+        single = len(items) == 1 and chosen[0][1] is not None
+        _print_object(items[0] if single else {"apiVersion": "v1", "kind": "List", "items": items}, form)
+    for absent in missing:
+        complain(str(absent))
+    return not missing
 
 
 def _watch_objects(
     client: ObjectClient, target: Target, namespace: str | None, selector: str | None, form: str
 ) -> None:
+    """Each object as it is now, then each again whenever it changes."""
     kind, name = target
-    version = client.list(kind.plural, namespace)["metadata"]["resourceVersion"]
-    try:
-        for _, item in client.watch(
-            kind.plural, namespace, name=name, resource_version=version, label_selector=selector
-        ):
-            if form == "yaml":
-                say("---")
-            _print_object(item, form)
-    except HistoryExpired:
-        complain("too much happened to show each change; run it again")
-        raise typer.Exit(1) from None
+    fields = f"metadata.name={name}" if name else None
+    version = ""
+    while True:
+        try:
+            if not version:
+                found = client.list(kind.plural, namespace, selector, fields)
+                version = found["metadata"]["resourceVersion"]
+                if name and not found["items"]:
+                    raise NotFound(f'{kind.plural}.skyward.dev "{name}" not found')
+                for item in found["items"]:
+                    _print_change(item, form)
+            for _, item in client.watch(
+                kind.plural, namespace, name=name, resource_version=version, label_selector=selector
+            ):
+                _print_change(item, form)
+                version = item["metadata"]["resourceVersion"]
+        except HistoryExpired:
+            version = ""
+        except OperatorUnreachable as error:
+            await_operator(client, error)
+
+
+def _print_change(body: Json, form: str) -> None:
+    if form == "yaml":
+        say("---")
+    _print_object(body, form)
 
 
 def _print_object(body: Json, form: str) -> None:

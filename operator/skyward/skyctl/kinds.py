@@ -32,6 +32,9 @@ TASKS = Kind("tasks", "Task", ())
 SOURCES = Kind("sources", "Source", ("src",))
 EVENTS = Kind("events", "Event", ("ev",))
 KINDS = (POOLS, NODES, TASKS, SOURCES, EVENTS)
+_ALL = "all"
+"""What a user looks after, as in `kubectl get all`."""
+_IN_ALL = (POOLS, NODES, TASKS)
 _BY_WORD = {word: kind for kind in KINDS for word in (kind.plural, kind.singular, *kind.aliases)}
 
 Target = tuple[Kind, str | None]
@@ -52,7 +55,7 @@ def targets(words: Sequence[str]) -> list[Target]:
         raise UserError("say what: KIND, KIND NAME or KIND/NAME, like pools, pool hello or pool/hello")
     if any("/" in word for word in words):
         return [_pair(word) for word in words]
-    kinds = [kind_of(word) for word in words[0].split(",") if word]
+    kinds = [kind for word in words[0].split(",") if word for kind in (_IN_ALL if word == _ALL else (kind_of(word),))]
     if len(words) == 1:
         return [(kind, None) for kind in kinds]
     return [(kind, name) for kind in kinds for name in words[1:]]

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import stat
 import sys
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
@@ -28,6 +30,9 @@ def read(files: Sequence[str]) -> tuple[list[Document], list[Problem]]:
     documents: list[Document] = []
     problems: list[Problem] = []
     for name, data in _contents(files):
+        if isinstance(data, str):
+            problems.append(Problem(file=name, line=0, field="", message=data))
+            continue
         parsed = parse_file(name, data)
         documents += parsed.documents
         problems += parsed.problems
@@ -74,7 +79,8 @@ def _placed(document: Document, session: Session) -> Pool:
     return document.pool.replace(metadata=meta.replace(namespace=namespace))
 
 
-def _contents(files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
+def _contents(files: Iterable[str]) -> Iterator[tuple[str, bytes | str]]:
+    """Each file with its bytes, or with why it cannot be one. Raises UserError for a name given that leads nowhere."""
     for name in files:
         if name == STDIN:
             yield "stdin", sys.stdin.buffer.read()
@@ -87,12 +93,25 @@ def _contents(files: Iterable[str]) -> Iterator[tuple[str, bytes]]:
         if not found:
             raise UserError(f"{name}: there is no manifest (*.yaml, *.yml) in this directory")
         for entry in found:
-            yield str(entry), _bytes(entry)
+            yield str(entry), _refusal(entry) or _bytes(entry)
 
 
 def _is_manifest(entry: Path, root: Path) -> bool:
     hidden = any(part.startswith(".") for part in entry.relative_to(root).parts)
-    return entry.suffix in _SUFFIXES and not hidden and entry.is_file()
+    return entry.suffix in _SUFFIXES and not hidden
+
+
+def _refusal(entry: Path) -> str | None:
+    """Why what is named like a manifest is none; in the operator's words for the same."""
+    try:
+        mode = entry.stat().st_mode
+    except FileNotFoundError:
+        return "is a symbolic link to nothing; mend or remove it"
+    except OSError as error:
+        return "is a symbolic link to itself" if error.errno == errno.ELOOP else f"cannot be read: {error.strerror}"
+    if stat.S_ISDIR(mode):
+        return "is a directory, not a manifest; rename it"
+    return None if stat.S_ISREG(mode) else "is not a regular file"
 
 
 def _bytes(path: Path) -> bytes:
@@ -101,8 +120,16 @@ def _bytes(path: Path) -> bytes:
 
     try:
         if not path.is_file():
-            raise UserError(f"{path}: {'is no regular file' if path.exists() else 'no such file or directory'}")
+            raise UserError(f"{path}: {_why_not(path)}")
         with path.open("rb") as file:
             return file.read(MAX_FILE_BYTES + 1)
     except OSError as error:
         raise UserError(f"{path}: {error.strerror}") from None
+
+
+def _why_not(path: Path) -> str:
+    return (
+        (_refusal(path) or "is not a regular file")
+        if path.is_symlink() or path.exists()
+        else "no such file or directory"
+    )

@@ -78,6 +78,11 @@ def holder_or_none(state: Path) -> Holder | None:
         return None
 
 
+def local_nodes(state: Path) -> int:
+    """How many local nodes have a directory below this state."""
+    return len(list((state / "local").glob("*/instance.json")))
+
+
 class OperatorChild:
     """An operator in a session of its own: the terminal's Ctrl-C does not reach it, and it may outlive us."""
 
@@ -103,7 +108,7 @@ class OperatorChild:
         deadline = time.monotonic() + timeout_s
         while not _is_new(path, before):
             if self._process.poll() is not None:
-                raise UserError(f"the operator did not start: {self._last_words()}")
+                raise UserError(f"the operator did not start: {self.last_words()}")
             if time.monotonic() > deadline:
                 self.stop(5.0)
                 raise UserError(f"the operator did not accept connections within {timeout_s:.0f} s: see {self.log}")
@@ -122,7 +127,7 @@ class OperatorChild:
             self._process.kill()
             self._process.wait()
 
-    def _last_words(self) -> str:
+    def last_words(self) -> str:
         with self.log.open("rb") as log:
             log.seek(self._start)
             lines = log.read()[-_TAIL_BYTES:].decode(errors="replace").splitlines()

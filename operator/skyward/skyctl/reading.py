@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
 from typing import Annotated
 
 import typer
 
-from skyward.errors import UserError
+from skyward.errors import OperatorUnreachable, UserError
 from skyward.skyctl.kinds import NODES, TASKS, named
+from skyward.skyctl.reconnecting import await_operator
 from skyward.skyctl.session import Session
 
 
@@ -25,6 +27,27 @@ def logs(
         raise UserError(f"{kind.plural} have no logs; tasks and nodes do: task/NAME or node/NAME")
     session = Session.of(ctx)
     with session.client() as client:
-        for text in client.log(kind.plural, session.namespace(), name, follow=follow, tail=tail, prefix=prefix):
-            sys.stdout.write(text)
-            sys.stdout.flush()
+        namespace = session.namespace()
+        if not follow:
+            _write(client.log(kind.plural, namespace, name, tail=tail, prefix=prefix))
+            return
+        broken: OperatorUnreachable | None = None
+        while True:
+            before = client.log_origin
+            try:
+                for text in client.log(kind.plural, namespace, name, follow=True, tail=tail, prefix=prefix):
+                    if broken is not None and client.log_origin == before:
+                        raise broken  # the same operator would begin from the start again
+                    _write((text,))
+                return
+            except OperatorUnreachable as error:
+                if error is broken:
+                    raise
+                broken, tail = error, None
+                await_operator(client, error)
+
+
+def _write(texts: Iterable[str]) -> None:
+    for text in texts:
+        sys.stdout.write(text)
+        sys.stdout.flush()

@@ -10,10 +10,12 @@ from collections.abc import Sequence
 from skyward.client.config import ClientConfig
 from skyward.client.tasks import FollowedTask, TaskConnection, TaskRequest
 from skyward.errors import SkyError, TaskCancelled
-from skyward.skyctl.session import complain
+from skyward.skyctl.reconnecting import FOUND, LOST
+from skyward.skyctl.session import complain, remark
 from skyward_agent.wire.messages import CANCELLED, SUCCEEDED, Output, Result
 
 _CANCEL_S = 5.0
+_LOOK_S = 0.5
 
 
 def follow(config: ClientConfig, request: TaskRequest) -> int:
@@ -52,12 +54,24 @@ async def _run(config: ClientConfig, request: TaskRequest) -> int:
         follower = _Follower()
         connection.submit(request, follower)
         try:
-            return _status(await follower.ended)
+            return _status(await _until(follower.ended, connection))
         except asyncio.CancelledError:
             if follower.task is not None:
                 connection.cancel(follower.task)
                 await connection.settle(_CANCEL_S)
             raise
+
+
+async def _until(ended: asyncio.Future[Result], connection: TaskConnection) -> Result:
+    """The result; meanwhile say once when the connection breaks, and once when it is there again."""
+    was_connected = True
+    while not ended.done():
+        await asyncio.wait((ended,), timeout=_LOOK_S)
+        is_connected = connection.is_connected
+        if is_connected is not was_connected and not ended.done():
+            remark(FOUND if is_connected else LOST)
+        was_connected = is_connected
+    return ended.result()
 
 
 def _status(result: Result) -> int:

@@ -63,6 +63,12 @@ def complain(text: str) -> None:
     sys.stderr.flush()
 
 
+def remark(text: str) -> None:
+    """One line beside the output, for the user's eyes."""
+    sys.stderr.write(f"{clean(text)}\n")
+    sys.stderr.flush()
+
+
 def clean(text: str) -> str:
     """Text from elsewhere, without what could drive a terminal."""
     return "".join(char if char.isprintable() or char in "\n\t" else f"\\x{ord(char):02x}" for char in text)

@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from skyward.errors import HistoryExpired, NotFound, UserError
+from skyward.errors import HistoryExpired, NotFound, OperatorUnreachable, UserError
 from skyward.skyctl.kinds import Kind, targets
 from skyward.skyctl.options import Selector, Timeout, Words
+from skyward.skyctl.reconnecting import await_operator
 from skyward.skyctl.session import Session, complain, say, seconds
 
 if TYPE_CHECKING:
@@ -64,6 +65,19 @@ def wait(
 def await_goal(client: ObjectClient, kind: Kind, namespace: str, name: str, goal: Goal, deadline: float) -> Json | None:
     """The object as it was when the goal was met. Raises TimedOut, and NotFound when it is gone before that."""
     while True:
+        try:
+            return _await_once(client, kind, namespace, name, goal, deadline)
+        except HistoryExpired:
+            continue
+        except OperatorUnreachable as error:
+            await_operator(client, error, deadline - time.monotonic())
+
+
+def _await_once(
+    client: ObjectClient, kind: Kind, namespace: str, name: str, goal: Goal, deadline: float
+) -> Json | None:
+    """Like `await_goal`; what breaks the watch comes out."""
+    while True:
         found = client.list(kind.plural, namespace, field_selector=f"metadata.name={name}")
         current: Json | None = next(iter(found["items"]), None)
         if goal.holds(current):
@@ -73,18 +87,15 @@ def await_goal(client: ObjectClient, kind: Kind, namespace: str, name: str, goal
         remaining = deadline - time.monotonic()
         if remaining <= 0:
             raise TimedOut(f"timed out waiting for {kind.ref(name)}: not {goal.text} yet")
-        try:
-            version = found["metadata"]["resourceVersion"]
-            for type_, body in client.watch(
-                kind.plural, namespace, name=name, resource_version=version, timeout_s=max(1, int(remaining))
-            ):
-                current = None if type_ == "DELETED" else body
-                if goal.holds(current):
-                    return current
-                if current is None or time.monotonic() > deadline:
-                    break
-        except HistoryExpired:
-            continue
+        version = found["metadata"]["resourceVersion"]
+        for type_, body in client.watch(
+            kind.plural, namespace, name=name, resource_version=version, timeout_s=max(1, int(remaining))
+        ):
+            current = None if type_ == "DELETED" else body
+            if goal.holds(current):
+                return current
+            if current is None or time.monotonic() > deadline:
+                break
 
 
 def await_gone(client: ObjectClient, kind: Kind, namespace: str, name: str, uid: str, limit_s: float) -> None:

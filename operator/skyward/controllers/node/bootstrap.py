@@ -7,13 +7,12 @@ import json
 
 import structlog
 
-from skyward.api import Node, NodeStatus
+from skyward.api import SERVER_NAME, Node, NodeStatus
 from skyward.controllers.deps import Deps
 from skyward.facts import BootstrapProgress, BootstrapRequest, BootstrapState, Instance
 
 _log = structlog.get_logger()
 HOME = ".skyward"
-SERVER_NAME = "skyward-operator"
 BUSY = (BootstrapState.CONNECTING, BootstrapState.RUNNING)
 
 

@@ -8,8 +8,9 @@ that is cut off leaves its launch SENT, which is resolved with the same identity
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from functools import partial
 
 import structlog
 
@@ -21,6 +22,7 @@ from skyward.controllers.node.outcome import LaunchWriter
 from skyward.controllers.observe import Observer
 from skyward.errors import CreatedButFailed, LaunchRejected, ProviderError, RateLimited
 from skyward.facts import Launch, LaunchOutcome, LaunchRequest, LaunchState
+from skyward.kit.calls import Calls
 from skyward.kit.controller import DONE, After, Next
 from skyward.kit.recorder import record_event
 from skyward.planner import ResumeLaunch, StartLaunch
@@ -30,17 +32,27 @@ _log = structlog.get_logger()
 
 class Launcher:
     def __init__(
-        self, deps: Deps, launches: LaunchBook, observer: Observer, writer: LaunchWriter, wake: Callable[[str], None]
+        self,
+        deps: Deps,
+        launches: LaunchBook,
+        observer: Observer,
+        writer: LaunchWriter,
+        calls: Calls,
+        wake: Callable[[str, float], None],
     ) -> None:
         self._deps = deps
         self._launches = launches
         self._observer = observer
         self._writer = writer
+        self._calls = calls
         self._wake = wake
         self._in_flight: set[str] = set()
 
     async def start(self, node: Node, step: StartLaunch) -> Next:
-        """Record one launch for this node and its equal siblings, send its call, and record the answer."""
+        """Record one launch for this node and its equal siblings, and begin its call, which records the answer."""
+        hindered = self._calls.hindrance(node.key)
+        if hindered is not None:
+            return hindered
         driver = self._deps.drivers[step.offering.provider]
         keys = self._waiting_siblings(node)
         launch_id = self._deps.ids.uid()
@@ -48,14 +60,15 @@ class Launcher:
         try:
             most = driver.facts.max_count
             launch = await self._launches.change(lambda tx: self._record(tx, launch_id, node, keys, step, most))
-            if launch is None:
-                return DONE  # a sibling's launch serves this node; its answer wakes us
-            await self._send(driver, launch)
-        finally:
+        except BaseException:
             self._in_flight.discard(launch_id)
-        return DONE
+            raise
+        if launch is None:
+            self._in_flight.discard(launch_id)
+            return DONE  # a sibling's launch serves this node; its answer wakes us
+        return self._begin(node, launch, partial(self._send, driver, launch))
 
-    async def resume(self, launch: Launch, step: ResumeLaunch) -> Next:
+    async def resume(self, node: Node, launch: Launch, step: ResumeLaunch) -> Next:
         """Find out what became of a launch whose call has no answer on record."""
         if launch.id in self._in_flight:
             return DONE
@@ -66,8 +79,19 @@ class Launcher:
             await self._writer.absent(launch, step.message)
             return self._told(launch)
         if step.replay:
-            return await self._replay(launch)
+            return self._calls.hindrance(node.key) or self._begin(node, launch, partial(self._replay, launch))
         return DONE
+
+    def _begin(self, node: Node, launch: Launch, call: Callable[[], Awaitable[None]]) -> Next:
+        """Nobody else resolves the launch until the call has ended, however it did."""
+        self._in_flight.add(launch.id)
+
+        def ended(retry_s: float) -> None:
+            self._in_flight.discard(launch.id)
+            self._wake(node.key, retry_s)
+
+        lane = f"{launch.pool_uid} {launch.request.offering.provider}"
+        return self._calls.begin(node.key, lane, call, ended)
 
     # --- recording the intent ---
 
@@ -106,16 +130,11 @@ class Launcher:
 
     # --- sending the call ---
 
-    async def _replay(self, launch: Launch) -> Next:
+    async def _replay(self, launch: Launch) -> None:
         """Send the identical call again."""
-        self._in_flight.add(launch.id)
-        try:
-            sent = await self._launches.change(lambda tx: self._writer.sent_again(tx, launch))
-            if sent is not None:
-                await self._send(self._deps.drivers[sent.request.offering.provider], sent)
-        finally:
-            self._in_flight.discard(launch.id)
-        return DONE
+        sent = await self._launches.change(lambda tx: self._writer.sent_again(tx, launch))
+        if sent is not None:
+            await self._send(self._deps.drivers[sent.request.offering.provider], sent)
 
     async def _send(self, driver: Driver, launch: Launch) -> None:
         request = launch.request
@@ -158,14 +177,14 @@ class Launcher:
         if not complete and len(instances) < launch.request.count:
             return After(facts.resync_s, "some of the launch's instances may not be visible yet")
         _log.info("binding listed instances", launch=launch.id, pool=launch.request.pool, count=len(instances))
-        await self._writer.bind(launch, instances, complete=complete)
+        await self._writer.bind(launch, instances, complete=complete, adopted=True)
         return DONE  # the nodes' rows changed, which wakes them
 
     def _told(self, launch: Launch) -> Next:
         """The answer is on record: everybody it concerns looks again."""
         self._deps.listings.poke(launch.request.offering.provider)
         for key in launch.nodes:
-            self._wake(key)
+            self._wake(key, 0.0)
         return DONE
 
 

@@ -24,6 +24,8 @@ from skyward.kit.catalog import CoolDowns
 from skyward.kit.recorder import record_event
 
 _COOL_DOWN_RESYNCS = 6
+_OF_THE_ACCOUNT = (BalanceExhausted, CredentialsRejected, RateLimited)
+"""Refusals that say nothing about the offering: the next one would be refused alike."""
 _REASONS: tuple[tuple[type[ProviderError], Reason], ...] = (
     (InsufficientCapacity, Reason.INSUFFICIENT_CAPACITY),
     (QuotaExceeded, Reason.QUOTA_EXCEEDED),
@@ -40,14 +42,17 @@ class LaunchWriter:
         self._launches = launches
         self._cool_downs = cool_downs
 
-    async def bind(self, launch: Launch, instances: Sequence[Instance], *, complete: bool) -> None:
+    async def bind(
+        self, launch: Launch, instances: Sequence[Instance], *, complete: bool, adopted: bool = False
+    ) -> None:
         """Give the instances, by id, to the launch's nodes that have none, by slot. Leaving nodes get one too: so it is
         deleted. When the answer is complete, nodes that went away empty may be launched anew; surplus instances belong to
-        no node and are garbage."""
-        await self._launches.change(lambda tx: self._bind(tx, launch.id, instances, complete))
+        no node and are garbage. Adopted instances were found by listing, the call's answer being lost."""
+        event = (Reason.ADOPTED, "its instance was found by the mark of its launch") if adopted else None
+        await self._launches.change(lambda tx: self._bind(tx, launch.id, instances, complete, event=event))
 
     async def rejected(self, launch: Launch, error: ProviderError) -> None:
-        """Nothing was made. The offering is left alone for a while."""
+        """Nothing was made. What was refused is left alone for a while."""
         self.cool_down(launch, error)
         await self._launches.change(lambda tx: self._move(tx, launch.id, LaunchState.REJECTED, str(error), error))
 
@@ -61,7 +66,11 @@ class LaunchWriter:
         """The instance is bound to a node that has failed: so the ordinary way of leaving deletes it."""
         provider = launch.request.offering.provider
         useless = Instance(provider, error.instance_id, launch.id, InstanceState.FAILED)
-        await self._launches.change(lambda tx: self._bind(tx, launch.id, (useless,), True, failure=str(error)))
+        failure = str(error)
+        event = (Reason.LAUNCH_FAILED, failure)
+        await self._launches.change(
+            lambda tx: self._bind(tx, launch.id, (useless,), True, failure=failure, event=event)
+        )
 
     def sent_again(self, tx: Transaction, launch: Launch) -> Launch | None:
         """The same identity goes out once more. None when the launch was resolved meanwhile."""
@@ -73,8 +82,11 @@ class LaunchWriter:
         return again
 
     def cool_down(self, launch: Launch, error: ProviderError) -> None:
-        now = self._deps.clock.now()
-        self._cool_downs.add(launch.request.offering.id, now + self._cool_down_s(launch, error), str(error))
+        """Leave alone what was refused: the offering, or all of the provider."""
+        offering = launch.request.offering
+        name = offering.provider if isinstance(error, _OF_THE_ACCOUNT) else offering.id
+        until = self._deps.clock.now() + self._cool_down_s(launch, error)
+        self._cool_downs.add(name, until, str(error), reason_of(error))
 
     def current_cool_downs(self) -> tuple[CoolDown, ...]:
         return self._cool_downs.current(self._deps.clock.now())
@@ -86,7 +98,14 @@ class LaunchWriter:
         return min(self._deps.durations.cool_down_s, _COOL_DOWN_RESYNCS * resync_s)
 
     def _bind(
-        self, tx: Transaction, launch_id: str, instances: Sequence[Instance], complete: bool, failure: str = ""
+        self,
+        tx: Transaction,
+        launch_id: str,
+        instances: Sequence[Instance],
+        complete: bool,
+        *,
+        failure: str = "",
+        event: tuple[Reason, str] | None = None,
     ) -> Launch | None:
         launch = tx.launch(launch_id)
         if launch is None or LaunchState.BOUND not in LAUNCH_TRANSITIONS[launch.state]:
@@ -97,8 +116,9 @@ class LaunchWriter:
         free = sorted((one for one in instances if one.id not in taken), key=lambda one: one.id)
         for node, instance in zip(empty, free, strict=False):
             tx.put(node.replace(status=_bound(node.status, launch, instance, failure)))
-            if failure:
-                record_event(tx, node, Reason.LAUNCH_FAILED, failure, now=self._deps.clock.now(), warning=True)
+            if event is not None:
+                reason, note = event
+                record_event(tx, node, reason, note, now=self._deps.clock.now(), warning=bool(failure))
         if complete:
             for node in empty[len(free) :]:
                 tx.put(node.replace(status=node.status.replace(launch="")))

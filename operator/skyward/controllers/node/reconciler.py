@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import assert_never
 
 import structlog
@@ -19,10 +18,11 @@ from skyward.controllers.node.registration import with_session
 from skyward.controllers.node.termination import Termination
 from skyward.controllers.observe import Observer, providers_of
 from skyward.controllers.records import same_version, tell_transitions, with_conditions, write_status
-from skyward.errors import ProviderError
 from skyward.facts import ObservedMarket, ObservedNode, Offering
-from skyward.kit.catalog import CoolDowns, Offerings
+from skyward.kit.calls import Calls
+from skyward.kit.catalog import PATIENCE_S, CoolDowns, Offerings
 from skyward.kit.controller import DONE, After, Next
+from skyward.kit.work_queue import WorkQueue
 from skyward.planner import (
     Cordon,
     FailNode,
@@ -43,26 +43,27 @@ _CHANGED = After(0.0, "the node changed while it was looked at")
 
 
 class NodeReconciler:
-    def __init__(self, deps: Deps, launches: LaunchBook, observer: Observer, wake: Callable[[str], None]) -> None:
+    """Waits for the store alone: provider calls and SSH go through `calls`, whose ends wake the node (`queue`)."""
+
+    def __init__(self, deps: Deps, launches: LaunchBook, observer: Observer, calls: Calls, queue: WorkQueue) -> None:
         self._deps = deps
         self._observer = observer
         self._started_at = deps.clock.now()
-        self._offerings = Offerings(deps.drivers, deps.clock)
+        self._offerings = Offerings(deps.drivers, deps.clock, calls, queue.add)
         self._writer = LaunchWriter(deps, launches, CoolDowns())
-        self._launcher = Launcher(deps, launches, observer, self._writer, wake)
+        self._launcher = Launcher(deps, launches, observer, self._writer, calls, queue.add_after)
         self._bootstrap = BootstrapPhase(deps)
-        self._termination = Termination(deps, self._bootstrap)
+        self._termination = Termination(deps, self._bootstrap, calls, queue.add_after)
 
     async def reconcile(self, key: str) -> Next:
         node = self._deps.cache.get(Node, key)
         if node is None:
             return DONE
         pool = self._pool_of(node)
-        offerings = await self._offerings_for(node)
-        node = self._deps.cache.get(Node, key)  # it may have changed while the offerings were read
-        if node is None:
-            return DONE
         observed = self._observer.node(node)
+        offerings = self._offerings_for(observed)
+        if offerings is None:
+            return After(PATIENCE_S, "providers are asked what they offer; an answer wakes")
         market = ObservedMarket(offerings, self._writer.current_cool_downs())
         plan = plan_node(observed, pool, market, self._rules(observed), self._deps.clock.now())
         return await self._act(observed, pool, plan)
@@ -78,7 +79,7 @@ class NodeReconciler:
             case ResumeLaunch():
                 if not await self._write(node, status) or observed.launch is None:
                     return _CHANGED
-                return _sooner(await self._launcher.resume(observed.launch, step), plan)
+                return _sooner(await self._launcher.resume(node, observed.launch, step), plan)
             case RunBootstrap():
                 return await self._run_bootstrap(observed, step, status, plan)
             case Cordon():
@@ -88,8 +89,7 @@ class NodeReconciler:
                 # The record comes first: proof of absence needs a listing that began after deletion was asked for.
                 if not await self._write(node, status, power_safe=True):
                     return _CHANGED
-                await self._termination.terminate(node, step.message)
-                written = True
+                return _sooner(await self._termination.terminate(node, step.message), plan)
             case Finish():
                 written = await self._termination.finish(node, status, step.message)
             case FailNode():
@@ -117,7 +117,7 @@ class NodeReconciler:
     def _status(self, observed: ObservedNode, plan: NodePlan) -> NodeStatus:
         status = with_conditions(observed.node, plan.conditions, self._deps.clock.now())
         status = with_progress(status, observed.bootstrap)
-        status = with_session(status, observed.session, self._deps.durations.heartbeat_s)
+        status = with_session(status, observed.session)
         instance = observed.instance
         if instance is not None and instance.id == status.provider_id and instance.address:
             status = status.replace(address=instance.address, port=instance.port)
@@ -143,18 +143,18 @@ class NodeReconciler:
         pool = self._deps.cache.get(Pool, f"{node.metadata.namespace}/{node.spec.pool}")
         return pool if pool is not None and pool.metadata.uid == node.spec.pool_uid else None
 
-    async def _offerings_for(self, node: Node) -> tuple[Offering, ...]:
-        """Only where a launch may begin; a provider that does not answer offers nothing now."""
-        observed = self._observer.node(node)
+    def _offerings_for(self, observed: ObservedNode) -> tuple[Offering, ...] | None:
+        """Only where a launch may begin. None while a provider is being asked."""
+        node = observed.node
         if not may_launch(node, observed.launch):
             return ()
-        found: list[Offering] = []
-        for provider in providers_of(node, None):
-            try:
-                found.extend(await self._offerings.of(provider, provider_options(node, provider)))
-            except (ProviderError, TimeoutError) as error:
-                _log.warning("offerings unknown", provider=provider, node=node.key, error=str(error) or "no answer")
-        return tuple(found)
+        answers = [
+            self._offerings.of(provider, provider_options(node, provider), node.key)
+            for provider in providers_of(node, None)
+        ]
+        if None in answers:
+            return None
+        return tuple(offering for answer in answers for offering in answer or ())
 
     def _rules(self, observed: ObservedNode) -> NodeRules:
         names = [name for name in providers_of(observed.node, observed.launch) if name in self._deps.drivers]

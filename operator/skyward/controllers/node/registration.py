@@ -47,17 +47,11 @@ def is_dismissed(node: Node) -> bool:
     return leaving and any(c.type == NodeCondition.TERMINATING for c in node.status.conditions)
 
 
-def with_session(status: NodeStatus, session: AgentSession | None, heartbeat_s: float) -> NodeStatus:
-    """The last heartbeat is written when it is much newer than what is stored, so that a healthy node costs little."""
-    if session is None:
+def with_session(status: NodeStatus, session: AgentSession | None) -> NodeStatus:
+    """The first heartbeat is written with what it changes; the later ones come in batches."""
+    if session is None or not session.version or session.version == status.agent_version:
         return status
-    changes: dict[str, object] = {}
-    if session.version and session.version != status.agent_version:
-        changes["agent_version"] = session.version
-    last = status.last_heartbeat.timestamp() if status.last_heartbeat is not None else 0.0
-    if session.last_heartbeat - last >= heartbeat_s:
-        changes["last_heartbeat"] = to_time(session.last_heartbeat)
-    return status.replace(**changes) if changes else status
+    return status.replace(agent_version=session.version, last_heartbeat=to_time(session.last_heartbeat))
 
 
 def _orphan_timeout_s(deps: Deps, pool: Pool) -> float | None:

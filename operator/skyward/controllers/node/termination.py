@@ -1,9 +1,11 @@
-"""Termination: release the work, dismiss the agent, close the channel, delete the instance, and repeat the last until the
-listing proves it gone. The planner alone decides that it is."""
+"""Termination: release the work, dismiss the agent, close the channel, delete the instance, and repeat all of it until the
+listing proves the instance gone. The planner alone decides that it is."""
 
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 
 import structlog
 
@@ -13,6 +15,8 @@ from skyward.controllers.deps import Deps
 from skyward.controllers.node.bootstrap import BootstrapPhase
 from skyward.controllers.records import same_version, tell_transitions
 from skyward.errors import NotYet, ProviderError
+from skyward.kit.calls import Calls
+from skyward.kit.controller import Next
 from skyward.kit.recorder import record_event
 from skyward_agent.wire.messages import NODE_LOST
 
@@ -20,18 +24,19 @@ _log = structlog.get_logger()
 
 
 class Termination:
-    def __init__(self, deps: Deps, bootstrap: BootstrapPhase) -> None:
+    def __init__(self, deps: Deps, bootstrap: BootstrapPhase, calls: Calls, wake: Callable[[str, float], None]) -> None:
         self._deps = deps
         self._bootstrap = bootstrap
+        self._calls = calls
+        self._wake = wake
 
-    async def terminate(self, node: Node, message: str) -> None:
-        """Every part is idempotent; a failing provider comes out as its error, after all the others are done."""
+    async def terminate(self, node: Node, message: str) -> Next:
+        """Take its work and its agent away, and begin the rest. Every part is idempotent."""
         uid = node.metadata.uid
         await self._deps.queue.release(uid, NODE_LOST, f"node {node.metadata.name} was removed: {message}")
         self._deps.link.dismiss(uid, message)
-        await self._bootstrap.stop(uid)
-        if node.status.provider_id:
-            await self._delete(node)
+        lane = f"{node.spec.pool_uid} {node.status.provider}"
+        return self._calls.begin(node.key, lane, partial(self._remove, node), partial(self._wake, node.key))
 
     async def finish(self, node: Node, status: NodeStatus, message: str) -> bool:
         """The instance is proved gone: the node's credentials end, and its record too unless it failed. False when the node
@@ -41,6 +46,7 @@ class Termination:
         self._deps.link.dismiss(uid, message)
         await self._bootstrap.stop(uid)
         await self._deps.credentials.revoke(uid)
+        self._calls.forget(node.key)
         done = await self._deps.store.run(lambda tx: self._finish(tx, node, status, message), power_safe=True)
         if done:
             _log.info("node gone", node=node.key, instance=node.status.provider_id, reason=message)
@@ -59,7 +65,9 @@ class Termination:
             tx.delete(current)
         return True
 
-    async def _delete(self, node: Node) -> None:
+    async def _remove(self, node: Node) -> None:
+        """The host may hang as well as its provider."""
+        await self._bootstrap.stop(node.metadata.uid)
         provider = node.status.provider
         driver = self._deps.drivers[provider]
         log = _log.bind(node=node.key, instance=node.status.provider_id, provider=provider)

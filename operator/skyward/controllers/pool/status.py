@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from decimal import Decimal
 
-from skyward.api import PoolStatus, template_hash
+from skyward.api import NodeStatus, PoolStatus, template_hash
 from skyward.controllers.deps import Deps
 from skyward.facts import ObservedPool
-from skyward.planner import PoolPlan, apply_updates, count_nodes
+from skyward.planner import PoolPlan, apply_updates, count_nodes, is_gone
 
 
 def pool_status(deps: Deps, observed: ObservedPool, plan: PoolPlan, now: float) -> PoolStatus:
@@ -33,11 +34,15 @@ def pool_status(deps: Deps, observed: ObservedPool, plan: PoolPlan, now: float) 
     )
 
 
+def _costly(observed: ObservedPool) -> Iterator[NodeStatus]:
+    """Of everything that may still cost money: every bound instance that is not proved gone, whatever a listing says."""
+    return (one.node.status for one in observed.nodes if one.node.status.provider_id and not is_gone(one.node))
+
+
 def _hourly_cost(observed: ObservedPool) -> str:
-    """Of everything that may still cost money: every bound instance that is not proved gone."""
-    costs = (Decimal(one.node.status.hourly_cost) for one in observed.nodes if one.instance is not None)
-    return f"{sum(costs, Decimal(0)).normalize():f}"
+    total = sum((Decimal(status.hourly_cost) for status in _costly(observed)), Decimal(0))
+    return f"{total.normalize():f}"
 
 
 def _offerings(observed: ObservedPool) -> str:
-    return ", ".join(sorted({one.node.status.offering for one in observed.nodes if one.node.status.provider_id}))
+    return ", ".join(sorted({status.offering for status in _costly(observed)}))

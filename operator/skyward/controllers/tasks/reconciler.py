@@ -1,4 +1,4 @@
-"""One key per node uid, and one for the collection of old tasks.
+"""One key per node uid, and one for what has no node: old tasks, and tasks whose pool is gone.
 
 An agent that is silent loses its attempts only when its lease has run out; one whose instance is proved lost, or whose
 row is gone, loses them at once. Whatever it reports later is superseded.
@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import structlog
 
+from skyward.api import Node, Pool
 from skyward.controllers.deps import Deps
 from skyward.facts import AgentSession
 from skyward.kit.controller import DONE, After, Next
@@ -22,30 +23,46 @@ class TasksReconciler:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
         self._started_at = deps.clock.now()
+        self._collected_at: float | None = None
 
     async def reconcile(self, key: str) -> Next:
-        return await self._collect() if key == COLLECT else await self._release(key)
+        if key != COLLECT:
+            return await self._release(key)
+        await self._drop_orphans()
+        await self._collect()
+        return DONE
 
-    async def _collect(self) -> Next:
+    async def _drop_orphans(self) -> None:
+        """An operator that died at the wrong moment left tasks of a pool that is no more: nothing would ever run them."""
+        for pool in sorted(self._deps.queue.pools()):
+            if self._deps.cache.get(Pool, pool) is None:
+                _log.warning("dropping tasks of a pool that is gone", pool=pool)
+                await self._deps.queue.drop_pool(pool)
+
+    async def _collect(self) -> None:
+        now = self._deps.clock.monotonic()
+        if self._collected_at is not None and now - self._collected_at < _COLLECT_EVERY_S:
+            return
         removed = await self._deps.queue.collect(self._deps.clock.now())
+        self._collected_at = now
         if removed:
             _log.info("tasks collected", count=removed)
-        return After(_COLLECT_EVERY_S, "finished tasks are kept for a while")
 
     async def _release(self, node_uid: str) -> Next:
+        """An agent that holds nothing may still be what a broadcast waits for: when its node is gone, for nothing."""
+        node = self._deps.cache.node_by_uid(node_uid)
         held = self._deps.queue.held(node_uid)
-        if not held:
+        if not held and (node is not None or node_uid not in self._deps.queue.holders()):
             return DONE
-        why, wait_s = self._verdict(node_uid)
+        why, wait_s = self._verdict(node_uid, node)
         if why is None:
             return DONE if wait_s is None else After(wait_s, "its agent may come back within its lease")
         _log.warning("releasing attempts", node_uid=node_uid, count=held, reason=why)
         await self._deps.queue.release(node_uid, NODE_LOST, why)
         return DONE
 
-    def _verdict(self, node_uid: str) -> tuple[str | None, float | None]:
+    def _verdict(self, node_uid: str, node: Node | None) -> tuple[str | None, float | None]:
         """Why its attempts are lost, or how long to wait before that may be said."""
-        node = self._deps.cache.node_by_uid(node_uid)
         if node is None:
             return "its node is gone", None
         name = node.metadata.name

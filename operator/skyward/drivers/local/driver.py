@@ -198,7 +198,7 @@ class LocalDriver:
         server = read_process(directory)
         if (directory / LEAVING).exists():
             return InstanceState.LEAVING, "its processes and files are being removed"
-        if record.is_taken(self._clock.now()):
+        if record.is_taken(directory, self._clock.now()):
             self._processes.kill_tree(server, marker=(MARKER, record.id))
             return InstanceState.PREEMPTED, "rehearsed fault: the node was taken away like a spot instance"
         if server is None:

@@ -46,7 +46,7 @@ class Record:
     """Public half, OpenSSH form."""
     boot_delay_s: float = 0.0
     loss_after_s: float | None = None
-    """The node counts as taken away this long after it was made and had booted."""
+    """The node counts as taken away this long after it came up."""
 
     @classmethod
     def read(cls, directory: Path) -> Self | None:
@@ -63,9 +63,12 @@ class Record:
     def text(self) -> str:
         return json.dumps(asdict(self), indent=1)
 
-    def is_taken(self, now: float) -> bool:
+    def is_taken(self, directory: Path, now: float) -> bool:
         """Whether the rehearsed spot loss has happened."""
-        return self.loss_after_s is not None and now >= self.created_at + self.boot_delay_s + self.loss_after_s
+        if self.loss_after_s is None:
+            return False
+        up_at = _up_at(directory)
+        return up_at is not None and now >= up_at + self.loss_after_s
 
 
 def read_process(directory: Path) -> ProcessId | None:
@@ -79,6 +82,14 @@ def read_process(directory: Path) -> ProcessId | None:
 def read_port(directory: Path) -> int | None:
     try:
         return int((directory / PORT).read_text())
+    except FileNotFoundError:
+        return None
+
+
+def _up_at(directory: Path) -> float | None:
+    """Since when its server listens: it writes its port once it does, and never again."""
+    try:
+        return (directory / PORT).stat().st_mtime
     except FileNotFoundError:
         return None
 
