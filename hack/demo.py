@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import shutil
+import signal
 import sys
 import tempfile
 import time
@@ -13,14 +14,17 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
+from rich.markup import escape
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn
 from rich.table import Table
+from rich.text import Text
 
 import skyward as sky
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
 
+from hack.demo_board import NodeBoard  # noqa: E402
 from hack.operator_process import Deviation, OperatorProcess, kill_all, phase_of, processes_of_nodes, wait_for  # noqa: E402
 
 console = Console(highlight=False)
@@ -78,48 +82,63 @@ class Demo:
         self.times.append((title, time.monotonic() - begin))
 
     def wait_ready(self, pool: str, count: int, timeout_s: float = 180) -> None:
-        """Print each node's way through its phases until `count` of them are ready."""
-        seen: dict[str, str] = {}
+        """Show the nodes' way through their phases until exactly `count` are there, all ready."""
+        board = NodeBoard(console, lambda: self.operator.nodes(pool))
 
         def ready() -> bool:
-            number = 0
-            for node in self.operator.nodes(pool):
-                phase = phase_of(node)
-                name = node["metadata"]["name"]
-                number += phase == "Ready"
-                if seen.get(name) != phase:
-                    seen[name] = phase
-                    console.print(f"  {name:<22} {phase}")
-            return number == count and len(self.operator.nodes(pool)) == count
+            phases = [phase_of(node) for node in board.look()]
+            return phases == ["Ready"] * count
 
-        wait_for(f"{count} ready nodes of pool {pool}", ready, timeout_s)
-        for node in self.operator.nodes(pool):
-            phases = ", ".join(f"{p['name']} {p['seconds']:.2f} s" for p in node["status"].get("phases", []))
-            console.print(f"  [dim]{node['metadata']['name']}: {phases}[/]")
+        with board.shown():
+            wait_for(f"{count} ready nodes of pool {pool}", ready, timeout_s)
 
-    def mapped(
-        self,
-        pool: sky.PoolHandle,
-        function: Callable[[int], int],
-        title: str,
-        on_half: Callable[[], None] | None = None,
+    def mapped(self, pool: sky.PoolHandle, function: Callable[[int], int]) -> None:
+        """Map over all items and check each result."""
+        with _bar() as bar:
+            results = self._results(pool, function, bar, lambda done: None)
+        self._check_squares(results)
+
+    def mapped_while(
+        self, pool: sky.PoolHandle, function: Callable[[int], int], at_a_quarter: Callable[[], None]
     ) -> None:
-        with progress() as bar:
-            task = bar.add_task(f"  {title}", total=ITEMS)
-            results = []
-            for result in pool.map(function, range(ITEMS)):
-                results.append(result)
-                bar.advance(task)
-                if on_half is not None and len(results) == ITEMS // 4:
-                    on_half()
-        check(results == [n * n for n in range(ITEMS)], f"{title}: a result is wrong, missing or out of order")
-        console.print(f"  {ITEMS} of {ITEMS} results correct and in order")
+        """The same, with the nodes below the bar and something that happens on the way."""
+        bar = _bar()
+        board = NodeBoard(console, lambda: self.operator.nodes(pool.name), above=bar)
+
+        def on_result(done: int) -> None:
+            if done == ITEMS // 4:
+                at_a_quarter()
+            board.glance()
+
+        board.look()
+        with board.shown():
+            results = self._results(pool, function, bar, on_result)
+        self._check_squares(results)
+
+    def _results(
+        self, pool: sky.PoolHandle, function: Callable[[int], int], bar: Progress, on_result: Callable[[int], None]
+    ) -> list[int]:
+        task = bar.add_task("  map", total=ITEMS)
+        results: list[int] = []
+        for result in pool.map(function, range(ITEMS)):
+            results.append(result)
+            bar.advance(task)
+            on_result(len(results))
+        return results
+
+    def _check_squares(self, results: list[int]) -> None:
+        check(results == [n * n for n in range(ITEMS)], "a result of the map is wrong, missing or out of order")
+        console.print(f"  {ITEMS:,} of {ITEMS:,} results correct and in order")
 
 
-def progress() -> Progress:
-    return Progress(
-        TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), console=console
-    )
+class _Speed(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        elapsed = task.finished_time if task.finished_time is not None else task.elapsed
+        return Text(f"{task.completed / elapsed:,.0f} items/s in {elapsed:.1f} s" if elapsed else "")
+
+
+def _bar() -> Progress:
+    return Progress(TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), _Speed(), console=console)
 
 
 def run(demo: Demo, keep: bool) -> None:
@@ -129,6 +148,7 @@ def run(demo: Demo, keep: bool) -> None:
     hello = demo.operator.manifests / "hello.yaml"
     with demo.step("save hello.yaml: two local nodes"):
         shutil.copy(ROOT / "manifests" / "hello.yaml", hello)
+        show_manifest(hello)
         demo.wait_ready("hello", 2)
     with sky.connect(demo.operator.config) as session:
         run_on(demo, session, hello)
@@ -153,23 +173,30 @@ def run_on(demo: Demo, session: sky.Session, hello: Path) -> None:
         check([rank for rank, _, _ in answers] == [0, 1], "the ranks are not 0 and 1")
         check(len({pid for _, _, pid in answers}) == 2, "both ranks ran in one process")
     with demo.step(f"map over {ITEMS:,} items"):
-        demo.mapped(pool, square, "map, direct")
+        demo.mapped(pool, square)
     with demo.step("remote stdout arrives live"):
         check(pool.run(count_down, 3) == "done", "the function's result is wrong")
-    with demo.step("a one-node pool behind a reverse SSH tunnel, and the same map through it"):
+    with demo.step("a one-node pool behind a reverse SSH tunnel, and a map through it"):
         shutil.copy(ROOT / "manifests" / "local" / "tunnel.yaml", demo.operator.manifests / "tunnel.yaml")
         demo.wait_ready("tunnel", 1)
-        demo.mapped(session.pool("tunnel"), square, "map, tunnel")
-    with demo.step("kill -9 a node while a map runs: it finishes, the node is replaced"):
+        demo.mapped(session.pool("tunnel"), square)
+    with demo.step("kill -9 a node during a map: it finishes, the node is replaced"):
         victim = demo.operator.nodes("hello")[0]
-        demo.mapped(pool, slow_square, "map, one node dies", lambda: kill_node(demo, victim))
+        demo.mapped_while(pool, slow_square, lambda: kill_node(demo, victim))
         wait_for("the dead node's replacement", lambda: is_replaced(demo, victim))
-        demo.wait_ready("hello", 2)
+        demo.operator.wait_ready("hello", 2)
     with demo.step("edit the file from 2 to 3 nodes"):
         text = hello.read_text()
         check("nodes: 2" in text, "hello.yaml does not say nodes: 2")
         hello.write_text(text.replace("nodes: 2", "nodes: 3"))
+        console.print("  [red]- nodes: 2[/]\n  [green]+ nodes: 3[/]")
         demo.wait_ready("hello", 3)
+
+
+def show_manifest(path: Path) -> None:
+    for line in path.read_text().splitlines():
+        if not line.startswith("#"):
+            console.print(f"  [dim]│[/] {line}")
 
 
 def kill_node(demo: Demo, node: dict[str, Any]) -> None:
@@ -201,25 +228,43 @@ def say_how_to_go_on(demo: Demo) -> None:
         "describe pool hello",
         "scale pool hello --nodes 1",
         "run -p hello -c 'print(6 * 7)'",
-        "down",
+        "down --delete-manifests",
     ):
         console.print(f"  '{skyctl}' {words}", soft_wrap=True)
 
 
+def interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
+
+
+def clean_up(demo: Demo, *, with_logs: bool) -> None:
+    """No process is left, whatever happened; the logs are, when they may tell why."""
+    demo.operator.clean_up()
+    if not with_logs:
+        shutil.rmtree(demo.operator.directory, ignore_errors=True)
+
+
 def main() -> int:
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(prog="hack/demo", description=__doc__)
     parser.add_argument("--keep", action="store_true", help="leave the operator and its pools running")
     keep = parser.parse_args().keep
+    signal.signal(signal.SIGTERM, interrupt)
     demo = Demo(Path(tempfile.mkdtemp(prefix="skyward demo ")))
     try:
         run(demo, keep)
         report(demo)
+    except KeyboardInterrupt:
+        console.print("\ninterrupted; ending every process")
+        clean_up(demo, with_logs=False)
+        return 130
     except (Deviation, sky.errors.SkyError) as error:
-        console.print(f"\n[bold red]deviation:[/] {error}\n  logs: {demo.operator.directory}")
-        demo.operator.clean_up()
+        console.print(
+            f"\n[bold red]deviation:[/] {escape(str(error))}\n  logs: {demo.operator.directory}", soft_wrap=True
+        )
+        clean_up(demo, with_logs=True)
         return 1
     except BaseException:
-        demo.operator.clean_up()
+        clean_up(demo, with_logs=True)
         raise
     if keep:
         say_how_to_go_on(demo)

@@ -100,7 +100,12 @@ class OperatorProcess:
         if self._process is not None and self._process.poll() is None:
             self._process.kill()
             self._process.wait(10)
-        kill_all(processes_of_nodes(self.state))
+        for _ in range(50):  # what is just being started may escape one pass
+            processes = processes_of_nodes(self.state)
+            if not processes:
+                return
+            kill_all(processes)
+            time.sleep(0.02)
 
     # --- what it made ---
 

@@ -66,9 +66,7 @@ def run(
     kubeconfig: Annotated[
         Path | None, typer.Option(help="Where to write the client configuration. Default: STATE/kubeconfig")
     ] = None,
-    log_format: Annotated[
-        str | None, typer.Option(help="console, json, or auto: console on a terminal. Default: auto")
-    ] = None,
+    log_format: Annotated[str | None, typer.Option(help="console: readable lines, or json. Default: console")] = None,
     log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error. Default: info")] = None,
 ) -> None:
     """Watch the manifests and keep the pools until stopped.

@@ -32,7 +32,7 @@ class ControllerSettings(_Group):
     resync_s: float = Field(default=30.0, gt=0)
     """How often every object is looked at although nothing woke its reconciler."""
     workers: int = Field(default=16, ge=1)
-    """Nodes reconciled at once; each may wait for one provider call."""
+    """Nodes reconciled at once; they wait for the store alone."""
     create_timeout_s: float = Field(default=120.0, gt=0)
     """A create call without an answer after this long has an unknown outcome."""
     agent_lease_s: float = Field(default=30.0, gt=0)

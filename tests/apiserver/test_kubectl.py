@@ -86,6 +86,7 @@ def test_kubectl_lists_and_shows(world: World, kubectl: Kubectl) -> None:
     assert "REVISION" in wide
     assert "kind: Pool" in yaml
     assert names.split() == ["node.skyward.dev/hello-0-n0000", "task.skyward.dev/square-abcde"]
+    assert "pool.skyward.dev/hello" in succeed(kubectl("get", "all"))
     assert "hello" in succeed(kubectl("get", "pools", "--sort-by=.spec.nodes"))
     assert succeed(kubectl("get", "pool", "hello", "-o", "jsonpath={.spec.nodes}")) == "2"
 
@@ -106,12 +107,17 @@ def test_kubectl_applies_edits_and_diffs(world: World, kubectl: Kubectl) -> None
     )
     dry = succeed(kubectl("apply", "--dry-run=server", "-f", "-", text=MANIFEST))
     refused = kubectl("apply", "-f", "-", text=MANIFEST.replace("nodes: 2", "nodes: -2"))
+    nameless = kubectl("create", "-f", "-", text=MANIFEST.replace("nodes: 2", "nodes: -2").replace("hello", "other"))
+    unknown = kubectl("apply", "-f", "-", text=MANIFEST.replace("kind: Pool", "kind: Pol"))
     labelled = succeed(kubectl("label", "pool", "hello", "team=y", "--overwrite"))
 
     assert created == "pool.skyward.dev/hello created\n"
     assert changed == unvalidated == "pool.skyward.dev/hello configured\n"
     assert "dry run" in dry
     assert "spec.nodes" in refused.stderr
+    assert nameless.stderr.startswith('The pools "other" is invalid: spec.nodes: ')
+    assert 'no matches for kind "Pol"' in unknown.stderr
+    assert "openapi" not in unknown.stderr
     assert labelled == "pool.skyward.dev/hello labeled\n"
     stored = world.get(Pool, "default/hello")
     assert (stored.spec.nodes, stored.metadata.labels) == (4, {"team": "y"})

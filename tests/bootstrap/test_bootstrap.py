@@ -449,3 +449,21 @@ def test_the_same_request_leaves_an_open_tunnel_alone_and_newer_files_begin_anew
         assert await through_the_tunnel(scene) == b"gateway"
 
     check(tmp_path, test)
+
+
+def test_hosts_of_one_pool_that_never_answer_hold_up_no_other_pool(tmp_path: Path) -> None:
+    async def test(scene: Scene) -> None:
+        with socket.create_server(("127.0.0.1", 0), backlog=64) as silent:
+            port = silent.getsockname()[1]
+            for number in range(25):
+                stuck = replace(scene.request(), node_uid=f"stuck-{number}", port=port, pool="default/stuck")
+                scene.bootstrapper.start(stuck)
+            await asyncio.sleep(0)
+            scene.bootstrapper.start(replace(scene.request(), pool="default/other"))
+
+            await scene.until(BootstrapState.DONE)
+
+            states = {scene.bootstrapper.progress(f"stuck-{number}").state for number in range(25)}
+            assert states == {BootstrapState.CONNECTING}
+
+    check(tmp_path, test)

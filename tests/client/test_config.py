@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import dataclasses
 from pathlib import Path
 
 import pytest
@@ -37,6 +38,17 @@ def test_the_argument_wins_over_the_variable_and_that_over_the_default() -> None
     assert config_path(None, environ) == Path("/b")
     assert config_path(None, {"XDG_CONFIG_HOME": "/c", "HOME": "/d"}) == Path("/c/skyward/config")
     assert config_path(None, {"HOME": "/d"}) == Path("/d/.config/skyward/config")
+
+
+def test_the_configuration_says_where_the_operator_lives(tmp_path: Path) -> None:
+    path = tmp_path / "config"
+    path.write_text(render_config(dataclasses.replace(CONFIG, state=Path("/var/lib/sky ward"))))
+
+    assert load_config(path).state == Path("/var/lib/sky ward")
+
+    path.write_text(render_config(CONFIG))
+
+    assert load_config(path).state is None
 
 
 @pytest.mark.parametrize(

@@ -64,6 +64,21 @@ def test_an_orphan_is_not_judged_while_the_listing_fails() -> None:
     run_world(story)
 
 
+def test_an_orphan_that_cannot_be_deleted_hinders_no_other() -> None:
+    async def story(world: World) -> None:
+        world.cloud.add_orphan("a", world.store.installation, "stuck")
+        world.cloud.add_orphan("b", world.store.installation)
+        world.cloud.faults.hangs = lambda pool_uid: pool_uid == "stuck"
+        await world.start()
+        await asyncio.sleep(180)
+
+        assert world.ours() == ["a"]
+        world.cloud.faults.hangs = lambda pool_uid: False
+        await world.until(world.has_no_machines, 120)
+
+    run_world(story)
+
+
 def test_failing_deletes_are_repeated_until_it_is_gone() -> None:
     async def story(world: World) -> None:
         await world.start()

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from skyward.api import Json
+from skyward.drivers.local.models import Record
 from skyward.errors import InsufficientCapacity, OutcomeUnknown, ProviderUnavailable, RequestRejected
 from skyward.facts import InstanceState
 from tests.drivers.rooms import OWNER, Room, make_driver, processes_of, room, until
@@ -260,6 +261,17 @@ def test_a_spot_node_is_taken_away_with_all_its_processes(tmp_path: Path) -> Non
         await until(lambda: _answer(processes_of(node.id) == {}))
 
     check(tmp_path, test)
+
+
+def test_a_rehearsed_loss_counts_from_when_the_node_was_up(tmp_path: Path) -> None:
+    record = Record("i", "launch", "owner", "uid", "default/p", 1000.0, "me", "key", loss_after_s=10.0)
+
+    assert not record.is_taken(tmp_path, 5000.0), "it is not up yet, however long it takes"
+    (tmp_path / "port").write_text("22")
+    os.utime(tmp_path / "port", (5000.0, 5000.0))
+
+    assert not record.is_taken(tmp_path, 5009.0)
+    assert record.is_taken(tmp_path, 5010.0)
 
 
 def test_a_wrong_duration_in_the_options_is_rejected_by_field(tmp_path: Path) -> None:

@@ -88,13 +88,13 @@ class FakeCloud:
     def of_pool(self, pool_uid: str) -> list[Machine]:
         return [machine for machine in self.alive.values() if machine.pool_uid == pool_uid]
 
-    def add_foreign(self, name: str, owner: str = "somebody else") -> None:
+    def add_foreign(self, name: str, owner: str = "somebody else", pool_uid: str = "their-pool") -> None:
         now = self.clock.now()
-        self._machines[name] = Machine(name, owner, "their-launch", "their-pool", now, now, now)
+        self._machines[name] = Machine(name, owner, "their-launch", pool_uid, now, now, now)
 
-    def add_orphan(self, name: str, owner: str) -> None:
+    def add_orphan(self, name: str, owner: str, pool_uid: str = "a lost pool") -> None:
         """A machine with our mark that no record knows."""
-        self.add_foreign(name, owner)
+        self.add_foreign(name, owner, pool_uid)
 
     def add_surplus(self, like: str, name: str) -> None:
         """One machine more than was asked for, of the same launch."""

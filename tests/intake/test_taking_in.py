@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from skyward.api import FINALIZER, Reason, Status
+from skyward.api import FINALIZER, Event, Reason, Status
 from tests.intake.files import Watching
 from tests.intake.world import World, manifest, play
 
@@ -94,6 +94,19 @@ def test_a_broken_document_keeps_its_last_good_spec_and_disturbs_no_other() -> N
             await world.passes(1)
             assert await world.acceptance() == (Status.TRUE, Reason.MANIFEST_ACCEPTED, "")
             assert await world.problems() == []
+
+    play(scene)
+
+
+def test_a_document_that_never_made_a_pool_is_told_once_as_an_event_of_the_source() -> None:
+    async def scene(world: World) -> None:
+        async with world.running():
+            world.put("new.yaml", manifest("new").replace("nodes: 2", "nodes: -2"))
+            await world.passes(30)
+
+            events = await world.store.read(lambda tx: tx.list(Event))
+            notes = [(event.regarding.kind, event.note, event.count) for event in events if event.type == "Warning"]
+            assert notes == [("Source", "new.yaml:5: spec.nodes: must be at least 0, not -2", 1)]
 
     play(scene)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skyward.api import Node, NodeCondition, Pool, Reason, Status, is_true
+from skyward.api import Node, NodeCondition, Pool, Reason, Status, is_true, to_time
 from skyward.facts import BootstrapProgress, BootstrapState, InstanceState, ObservedNode
 from skyward.planner import FailNode, NodePlan, NodeRules, RunBootstrap, Wait, apply_updates, plan_node
 from tests.builders import (
@@ -265,6 +265,22 @@ def test_a_silent_agent_is_started_again() -> None:
     assert step.restart
 
 
+def test_an_agent_that_dies_within_the_second_of_its_start_is_started_again_as_any_other() -> None:
+    observed = silent(NOW - 9.6)
+    node = observed.node.replace(
+        status=observed.node.status.replace(
+            conditions=tuple(
+                one.replace(last_transition_time=to_time(NOW - 10)) for one in observed.node.status.conditions
+            )
+        )
+    )
+
+    step = plan(replace(observed, node=node, bootstrap=BootstrapProgress(BootstrapState.DONE)), now=NOW + 1).step
+
+    assert isinstance(step, RunBootstrap)
+    assert step.restart
+
+
 def test_a_restarted_agent_has_one_lease_to_come_back() -> None:
     observed = silent(NOW - 10)
     during = replace(observed, node=_after(observed, plan(observed)))
@@ -369,8 +385,9 @@ def test_a_paused_pool_is_only_watched(observed: ObservedNode) -> None:
 
 
 def _after(observed: ObservedNode, planned: NodePlan, now: float = NOW) -> Node:
-    """The node once the plan's conditions are written."""
+    """The node once the plan is written and its step begun."""
     node = observed.node
     conditions = apply_updates(node.status.conditions, planned.conditions, now)
     assert is_true(conditions, NodeCondition.INITIALIZED)
-    return node.replace(status=node.status.replace(conditions=conditions))
+    restarts = node.status.restarts + (isinstance(planned.step, RunBootstrap) and planned.step.restart)
+    return node.replace(status=node.status.replace(conditions=conditions, restarts=restarts))

@@ -43,6 +43,8 @@ MISTAKES = [
     ("apply", "-f", "PLACE/big.yaml"),
     ("apply", "-f", "PLACE/dangling.yaml"),
     ("apply", "-f", "PLACE/bomb.yaml"),
+    ("apply", "-f", "PLACE/odd"),
+    ("apply", "-f", "PLACE/loop.yaml"),
     ("apply", "-f", "PLACE/empty.yaml", "--dry-run=maybe"),
     ("validate", "-f", "/no/such/file.yaml"),
     ("run", "script.py"),
@@ -72,6 +74,9 @@ def place(tmp_path: Path) -> Path:
     (tmp_path / "latin.yaml").write_bytes("kind: Pool # é\n".encode("latin-1"))
     (tmp_path / "big.yaml").write_bytes(b"#" * (2 << 20))
     (tmp_path / "dangling.yaml").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "odd" / "folder.yaml").mkdir(parents=True)
+    (tmp_path / "odd" / "dangling.yaml").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "loop.yaml").symlink_to(tmp_path / "loop.yaml")
     bomb = "".join(
         f"{b}: &{b} [*{a},*{a},*{a},*{a},*{a},*{a},*{a},*{a}]\n" for a, b in zip("abcdefgh", "bcdefghi", strict=True)
     )
@@ -89,6 +94,18 @@ def test_a_mistake_is_one_line(world: World, skyctl: Skyctl, place: Path, words:
     assert done.out == ""
     assert (len(done.err.splitlines()), done.err[:7]) == (1, "error: "), done.err
     assert len(world.store.log) == 1
+
+
+def test_validate_tells_of_what_is_named_like_a_manifest_and_is_none(skyctl: Skyctl, place: Path) -> None:
+    done = skyctl("validate", "-f", place / "odd")
+
+    assert (done.status, done.out.splitlines()) == (
+        1,
+        [
+            f"{place}/odd/dangling.yaml: is a symbolic link to nothing; mend or remove it",
+            f"{place}/odd/folder.yaml: is a directory, not a manifest; rename it",
+        ],
+    )
 
 
 @pytest.mark.parametrize("words", USAGE, ids=" ".join)
@@ -112,7 +129,7 @@ def test_no_operator_is_one_line_with_the_remedy(
 
 
 def test_v_says_more(skyctl: Skyctl) -> None:
-    assert "Traceback" in skyctl("describe", "pool", "none", "-v").err
+    assert "Traceback" in skyctl("edit", "pool", "none", "-v").err
 
 
 @pytest.mark.parametrize(

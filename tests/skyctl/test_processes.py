@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
 
+from skyward.client.config import ClientConfig, render_config
 from skyward.skyctl.operator_process import holder
+from skyward.store.lock import StateLock
 from tests.apiserver.standins import World
 from tests.builders import make_pool
 
@@ -70,6 +73,37 @@ def test_a_watch_ends_quietly_on_ctrl_c(world: World, config: Path, tmp_path: Pa
     assert lines[1].startswith("hello")
 
 
+def test_down_ends_the_operator_that_the_configuration_leads_to_and_no_other(tmp_path: Path) -> None:
+    mine, other = tmp_path / "mine", tmp_path / "other"
+    config = tmp_path / "config.yaml"
+    config.write_text(
+        render_config(ClientConfig("https://127.0.0.1:1", "127.0.0.1:1", "ca", "token", "default", config, mine))
+    )
+    env = environ(tmp_path, SKYWARD_CONFIG=str(config), SKYWARD_STATE=str(other))
+    other.mkdir()
+    with held(other):
+        nobody = skyctl("down", env=env)
+        contradiction = skyctl("down", "--state", str(other), env=env)
+    mine.mkdir()
+    with held(mine):
+        overwriting = skyctl("up", env=env)
+
+    assert (nobody.returncode, nobody.stdout) == (0, f"no operator runs in {mine}\n")
+    assert contradiction.returncode == overwriting.returncode == 1
+    assert f"leads to the operator of {mine}, not of {other}" in contradiction.stderr
+    assert f"leads to the operator of {mine} (pid {os.getpid()})" in overwriting.stderr
+
+
+@contextlib.contextmanager
+def held(state: Path) -> Iterator[None]:
+    """As an operator of this process would hold its state directory."""
+    lock = StateLock(state, time.time())
+    try:
+        yield
+    finally:
+        lock.release()
+
+
 def test_piped_output_is_plain(world: World, config: Path, tmp_path: Path) -> None:
     world.put(make_pool())
 
@@ -122,6 +156,30 @@ def test_up_makes_pools_ready_and_ctrl_c_takes_everything_away(tmp_path: Path) -
     assert "operator stopped" in rest
     assert holder(state) is None
     assert not any((state / "local").iterdir())
+
+
+def test_up_takes_no_pool_from_a_users_own_files(tmp_path: Path) -> None:
+    env = environ(tmp_path)
+    watched = tmp_path / "watched"
+    watched.mkdir()
+    manifest = (
+        "apiVersion: skyward.dev/v1alpha1\nkind: Pool\nmetadata: {name: mine}\nspec: {nodes: 0, provider: local}\n"
+    )
+    (watched / "mine.yaml").write_text(manifest)
+    try:
+        started = skyctl(
+            "up", "--keep", "--manifests", str(watched), "--listen", "127.0.0.1:0", "--tasks", "127.0.0.1:0", env=env
+        )
+        refused = skyctl("down", env=env)
+        stopped = skyctl("down", "--keep-pools", env=env)
+    finally:
+        skyctl("down", "--delete-manifests", env=env)
+
+    assert started.returncode == 0, started.stderr
+    assert "created" not in started.stdout, "a pool is declared already: no other one is made"
+    assert (refused.returncode, "--delete-manifests" in refused.stderr) == (1, True)
+    assert stopped.stdout == "operator stopped\n"
+    assert (watched / "mine.yaml").read_text() == manifest
 
 
 def pause_until(is_so: Callable[[], bool]) -> None:

@@ -170,6 +170,28 @@ def test_get_yaml_and_json_are_the_object(world: World, skyctl: Skyctl) -> None:
     assert "\n  nodes: 2\n" in yaml
 
 
+def test_get_shows_what_there_is_and_names_what_is_missing(world: World, skyctl: Skyctl) -> None:
+    world.put(make_pool())
+
+    table = skyctl("get", "pools", "none", "hello")
+    names = skyctl("get", "pool/none", "pool/hello", "-o", "name")
+
+    assert (table.status, names.status) == (1, 1)
+    assert table.out.splitlines()[1].startswith("hello")
+    assert names.out == "pool.skyward.dev/hello\n"
+    assert table.err == names.err == 'error: pools.skyward.dev "none" not found\n'
+
+
+def test_get_all_is_what_a_user_looks_after(world: World, skyctl: Skyctl) -> None:
+    pool = world.put(make_pool())
+    world.put(make_node(pool))
+
+    assert skyctl("get", "all", "-o", "name").out.splitlines() == [
+        "pool.skyward.dev/hello",
+        "node.skyward.dev/hello-0-n0000",
+    ]
+
+
 def test_get_of_nothing_is_no_error(skyctl: Skyctl) -> None:
     done = skyctl("get", "pools", "-n", "empty")
 
@@ -196,6 +218,31 @@ def test_describe_shows_conditions_phases_failure_and_events(world: World, skyct
     assert "All is well." in of_pool
     assert node.metadata.name in of_pool
     assert page.status == 0
+
+
+def test_describe_begins_with_the_status_and_its_reason_and_sorts_conditions(world: World, skyctl: Skyctl) -> None:
+    pool = make_ready(make_pool(), stalled=True)
+    conditions = set_condition(
+        pool.status.conditions, PoolCondition.ACCEPTED, Status.TRUE, Reason.MANIFEST_ACCEPTED, now=to_time(NOW)
+    )
+    world.put(pool.replace(status=pool.status.replace(conditions=conditions)))
+
+    page = skyctl("describe", "pool", "hello").out
+
+    assert "\nStatus:        Stalled\nBecause:       All is well.\n" in page
+    assert page.index("  Accepted ") < page.index("  Stalled ")
+    assert "faults" not in page
+
+
+def test_describe_of_an_object_that_is_gone_tells_what_happened_to_it(world: World, skyctl: Skyctl) -> None:
+    node = make_node(make_pool())
+    world.do(world.store.run(lambda tx: record_event(tx, node, Reason.NODE_LOST, "its host burned", now=NOW)))
+
+    done = skyctl("describe", "node", node.metadata.name)
+
+    assert done.status == 1
+    assert done.err == f'error: nodes.skyward.dev "{node.metadata.name}" not found\n'
+    assert "its host burned" in done.out
 
 
 def test_describe_lays_out_lists_and_text_of_several_lines(world: World, skyctl: Skyctl) -> None:

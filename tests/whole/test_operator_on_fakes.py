@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from skyward.api import Node, Pool, PoolCondition
+from skyward.api import Node, NodeCondition, Pool, PoolCondition
 from skyward.api.meta import RECONCILE_REQUESTED
 from skyward.facts import InstanceState
 from tests.whole.world import World, condition, run_world
@@ -333,3 +333,82 @@ def test_fields_that_change_in_place_reach_the_agents_and_roll_nothing() -> None
             assert [name for name, _ in config.world] == [one.metadata.name for one in await world.nodes()]
 
     run_world(story)
+
+
+def test_what_may_still_cost_money_is_counted_although_nothing_is_listed() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=2)
+        await world.settled()
+        await world.kill()
+        world.cloud.faults.listing_is_down = True
+        await world.start()
+        await asyncio.sleep(60)
+
+        status = (await world.pool()).status
+        assert (status.hourly_cost, status.offering) == ("0.5", "small")
+
+    run_world(story)
+
+
+def test_records_of_failed_nodes_cost_nothing() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        world.machines.always_fails = lambda request: True
+        await world.apply(nodes=1)
+        await world.until(lambda: world.pool_is("hello", PoolCondition.STALLED, "True/TemplateFailing"), 1200)
+        await world.until(world.has_no_machines, 120)
+        await asyncio.sleep(30)
+
+        status = (await world.pool()).status
+        assert (status.hourly_cost, status.offering, status.nodes) == ("0", "", 0)
+
+    run_world(story)
+
+
+def test_a_node_whose_instance_changed_is_replaced_and_says_so() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=2)
+        await world.settled()
+        victim = (await world.nodes())[0]
+        world.cloud.drift[victim.status.provider_id] = "it has one GPU less"
+        await world.until(lambda: world.lacks(victim.metadata.uid), 120)
+        await world.settled()
+
+        assert any("one GPU less" in event.note for event in await world.events() if event.reason == "InstanceDrifted")
+
+    run_world(story)
+
+
+def test_a_node_of_an_older_template_says_so_until_it_is_what_is_wanted_again() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=1)
+        await world.settled()
+        await world.apply(nodes=1, paused=True, image={"env": {"A": "1"}})
+        await asyncio.sleep(5)
+        [node] = await world.nodes()
+        assert condition(node, NodeCondition.DRIFTED) == "True/TemplateChanged"
+
+        await world.apply(nodes=1)
+        await asyncio.sleep(5)
+
+        [again] = await world.nodes()
+        assert again.metadata.uid == node.metadata.uid
+        assert condition(again, NodeCondition.DRIFTED) == "absent"
+
+    run_world(story)
+
+
+@every_order
+def test_an_instance_whose_call_lost_its_answer_is_adopted_and_that_is_told(seed: int) -> None:
+    async def story(world: World) -> None:
+        world.cloud.faults.lost_replies = 1
+        await world.start()
+        await world.apply(nodes=2)
+        await world.settled()
+
+        assert "Adopted" in {event.reason for event in await world.events()}
+
+    run_world(story, seed, driver={"has_token": False, "visibility_s": 10.0})

@@ -153,6 +153,22 @@ def test_the_pool_shows_the_numbers_of_its_queue() -> None:
     run_world(story)
 
 
+def test_the_pool_shows_that_work_runs_which_had_waited_for_its_nodes() -> None:
+    async def story(world: World) -> None:
+        await world.start()
+        await world.apply(nodes=2)
+        await asyncio.sleep(1)
+        world.machines.work_s = 1000
+        await world.submit(5)
+        await world.settled()
+        await asyncio.sleep(4)
+
+        status = (await world.pool()).status
+        assert (status.queued, status.running, status.busy) == (3, 2, 2)
+
+    run_world(story)
+
+
 def test_a_silent_agent_loses_its_attempts_when_its_lease_is_over_and_not_before() -> None:
     async def story(world: World) -> None:
         await world.start()

@@ -14,7 +14,7 @@ from skyward.apiserver.refusals import no_such_path
 from skyward.apiserver.resources import Resource
 from skyward.apiserver.writing import answer, dump
 
-_V2 = "application/com.github.proto-openapi.spec.v2@v1.0+protobuf"
+_V2 = "application/com.github.proto-openapi.spec.v2.v1.0+protobuf"
 _KEPT = (
     "type",
     "description",

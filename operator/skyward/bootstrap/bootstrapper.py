@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass, replace
+from weakref import WeakValueDictionary
 
 import asyncssh
 import structlog
@@ -44,12 +45,15 @@ class SshBootstrapper:
         parallel: int = 20,
     ) -> None:
         """`client_key` is a private key, or one in OpenSSH form; `task_endpoint` the task listener (`HOST:PORT`) that tunnels
-        lead to, or how to ask for it once it listens; `parallel` how many nodes are connected to and sent their files at once."""
+        lead to, or how to ask for it once it listens; `parallel` how many nodes of a pool are connected to and sent their files
+        at once."""
         self._client_key = asyncssh.import_private_key(client_key) if isinstance(client_key, bytes) else client_key
         self._task_endpoint = task_endpoint
         self._clock = clock
         self._ids = ids
-        self._gate = asyncio.Semaphore(parallel)
+        self._parallel = parallel
+        self._gates: WeakValueDictionary[str, asyncio.Semaphore] = WeakValueDictionary()
+        """One for each pool, held by its channels: hosts that hang hold up no other pool's."""
         self._entries: dict[str, _Entry] = {}
         self._callbacks: list[Callable[[str], None]] = []
         self._group: asyncio.TaskGroup | None = None
@@ -74,7 +78,7 @@ class SshBootstrapper:
             request,
             client_key=self._client_key,
             task_endpoint=self._address,
-            gate=self._gate,
+            gate=self._gates.setdefault(request.pool, asyncio.Semaphore(self._parallel)),
             clock=self._clock,
             ids=self._ids,
             changed=lambda: self._tell(request.node_uid),

@@ -53,6 +53,8 @@ class BootstrapRequest:
     tunnel: bool
     """Hold a reverse forward to the operator's task listener."""
     deadline_s: float
+    pool: str = ""
+    """Key of its pool: hosts of one that hang hold up no other's."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -144,6 +144,8 @@ def _is_restarting(case: Case) -> bool:
 
 def _has_waited_since_restart(case: Case) -> bool:
     """True when no restart was made for this silence, or the one that was made has had its time."""
+    if case.node.status.restarts == 0:
+        return True  # its times are whole seconds: they cannot tell what ended its start from what began its silence
     if _is_restarting(case):
         return False
     restarted_at = since(case.node, NodeCondition.BOOTSTRAPPED) or 0.0

@@ -113,7 +113,7 @@ def _show_table(
     version = table["metadata"]["resourceVersion"]
     while watch:
         try:
-            for _, change in client.watch(
+            for type_, change in client.watch(
                 kind.plural,
                 namespace,
                 name=name,
@@ -122,7 +122,7 @@ def _show_table(
                 field_selector=fields,
                 as_table=True,
             ):
-                printer.show(change)
+                printer.show(change, is_gone=type_ == "DELETED" and not selector)
                 version = change["metadata"]["resourceVersion"] or version
         except HistoryExpired:
             table = client.table(kind.plural, namespace, name, selector, fields)

@@ -71,7 +71,8 @@ def up(
             say(f"operator started (pid {child.pid}); manifests in {watched}, log in {child.log}")
             with session.client() as client:
                 names = _make_ready(client, pools or _first_pools(client, session), limit_s)
-            _say_how(config, names, keep=keep)
+            _say_how(config, names)
+            _say_how_it_ends(keep=keep, is_ours=watched.is_relative_to(directory))
             if not keep:
                 _stay(child)
         except KeyboardInterrupt:
@@ -277,13 +278,21 @@ def _hello(session: Session) -> Pool:
     return Pool(metadata=meta, spec=PoolSpec.model_validate(_HELLO))
 
 
-def _say_how(config: Path, names: list[str], *, keep: bool) -> None:
+def _say_how_it_ends(*, keep: bool, is_ours: bool) -> None:
+    if keep and is_ours:
+        say("skyctl down takes it away.")
+    elif keep:
+        say("skyctl down --keep-pools stops the operator; skyctl down --delete-manifests takes all of it away.")
+    else:
+        say("Ctrl-C takes it away." if is_ours else "Ctrl-C takes the operator and the pools that it was given away.")
+
+
+def _say_how(config: Path, names: list[str]) -> None:
     say("\nReady. In another terminal:\n")
     say("  skyctl get pools,nodes")
     if names:
         say(f"  skyctl run -p {names[0]} -c 'print(6 * 7)'")
     say(f"  kubectl --kubeconfig {shlex.quote(str(config))} get pools\n")
-    say("skyctl down takes it away." if keep else "Ctrl-C takes it away.")
 
 
 def _is_local(pool: Json) -> bool:

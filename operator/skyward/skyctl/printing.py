@@ -13,10 +13,12 @@ if TYPE_CHECKING:
     from skyward.api import Json
 
 _GAP = "   "
+_AGE, _STATUS, _GONE = "AGE", "STATUS", "Gone"
 
 
 class TablePrinter:
-    """Rows of server tables; later tables keep the columns and widths of the first."""
+    """Rows of server tables; later tables keep the columns of the first, and its widths while they do. Of a watched object
+    that shows nothing new but its age, no row is printed."""
 
     def __init__(self, *, wide: bool, with_namespace: bool, headers: bool = True, indent: str = "") -> None:
         self._wide = wide
@@ -25,8 +27,13 @@ class TablePrinter:
         self._indent = indent
         self._columns: list[int] = []
         self._widths: list[int] = []
+        self._age: int | None = None
+        self._status: int | None = None
+        self._shown: dict[str, list[str]] = {}
+        """What was printed last of each object."""
 
-    def show(self, table: Json) -> None:
+    def show(self, table: Json, *, is_gone: bool = False) -> None:
+        """Print what is new. `is_gone` says that these objects were deleted."""
         rows: list[list[str]] = []
         if not self._columns:
             definitions = table.get("columnDefinitions") or []
@@ -34,12 +41,25 @@ class TablePrinter:
                 index for index, column in enumerate(definitions) if self._wide or not column.get("priority")
             ]
             header = [definitions[index]["name"].upper() for index in self._columns]
+            self._status = self._columns[header.index(_STATUS)] if _STATUS in header else None
+            self._age = header.index(_AGE) if _AGE in header else None
             if self._headers:
                 rows.append(["NAMESPACE", *header] if self._with_namespace else header)
-        rows += [self._cells(row) for row in table.get("rows") or []]
-        if not self._widths:
-            self._widths = _widths(rows)
+        if is_gone and self._status is not None:
+            for row in table.get("rows") or []:
+                row["cells"][self._status] = _GONE
+        rows += [self._cells(row) for row in table.get("rows") or [] if self._is_news(row)]
+        if rows:
+            self._widths = list(map(max, zip(self._widths or [0] * len(rows[0]), _widths(rows), strict=True)))
         _print_rows(rows, self._widths, self._indent)
+
+    def _is_news(self, row: Json) -> bool:
+        meta = row["object"]["metadata"]
+        cells = [_cell(row["cells"][index]) for position, index in enumerate(self._columns) if position != self._age]
+        key = meta.get("uid") or f"{meta.get('namespace')}/{meta.get('name')}"
+        before = self._shown.get(key)
+        self._shown[key] = cells
+        return before != cells
 
     def _cells(self, row: Json) -> list[str]:
         cells = [_cell(row["cells"][index]) for index in self._columns]

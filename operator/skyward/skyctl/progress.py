@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from skyward.client.objects import ObjectClient
 
 _POLL_S = 0.25
+_GONE = "gone"
+_ENDS = {"Ready": "green", "Failed": "red", _GONE: "dim"}
+"""What a node does not move on from by itself, with its colour."""
 
 
 class Progress:
@@ -28,6 +31,8 @@ class Progress:
         self._began = time.monotonic()
         self._seen: dict[str, str] = {}
         self._since: dict[str, float] = {}
+        self._reached: dict[str, float] = {}
+        """By name: seconds from its first sight to its present status."""
         self._live: Live | None = None
 
     def __enter__(self) -> Self:
@@ -49,10 +54,8 @@ class Progress:
     def show(self, rows: dict[str, str]) -> None:
         """Status by name, as it is now."""
         now = time.monotonic()
-        for name in self._seen.keys() - rows.keys():
-            self._note(name, "gone", now)
-            del self._seen[name]
-        for name, status in rows.items():
+        gone = dict.fromkeys(self._seen.keys() - rows.keys(), _GONE)
+        for name, status in {**gone, **rows}.items():
             if self._seen.get(name) != status:
                 self._note(name, status, now)
                 self._seen[name] = status
@@ -61,6 +64,7 @@ class Progress:
 
     def _note(self, name: str, status: str, now: float) -> None:
         begun = self._since.setdefault(name, now)
+        self._reached[name] = now - begun
         if self._live is None:
             say(f"  {name}: {clean(status)} ({now - begun:.1f} s)")
 
@@ -73,7 +77,8 @@ class Progress:
         for column in ("NODE", "STATUS", "SECONDS"):
             table.add_column(column)
         for name, status in sorted(self._seen.items()):
-            table.add_row(Text(name), Text(clean(status)), f"{now - self._since[name]:.1f}")
+            seconds = self._reached[name] if status in _ENDS else now - self._since[name]
+            table.add_row(Text(name), Text(clean(status), style=_ENDS.get(status, "")), f"{seconds:.1f}")
         return Group(Text(f"{self._title} ({now - self._began:.0f} s)"), table)
 
 

@@ -40,10 +40,11 @@ class GarbageReconciler:
         records = _Records.of(self._deps.cache.list(Node))
         orphans = [one for one in listing.instances if self._is_orphan(one, records)]
         self._forget_marks(key, {one.id for one in orphans})
-        for orphan in orphans:
-            if self._is_proved(orphan, listing, driver.facts.visibility_s):
-                await self._delete(driver, orphan)
+        proved = [orphan for orphan in orphans if self._is_proved(orphan, listing, driver.facts.visibility_s)]
+        errors = [error for orphan in proved if (error := await self._delete(driver, orphan)) is not None]
         await self._drop_launches(key, listing)
+        if errors:
+            raise errors[0]  # after everything else: one that cannot be deleted hinders no other
         if orphans:
             self._deps.listings.poke(key)
             return After(driver.facts.resync_s, f"{len(orphans)} instances without a node are marked")
@@ -75,18 +76,22 @@ class GarbageReconciler:
         for marked in [key for key in self._marked if key[0] == provider and key[1] not in orphans]:
             del self._marked[marked]
 
-    async def _delete(self, driver: Driver, orphan: Instance) -> None:
+    async def _delete(self, driver: Driver, orphan: Instance) -> ProviderError | None:
+        """What hindered; a provider that says that it is too early is asked again with the next listing."""
         if orphan.state is InstanceState.LEAVING:
-            return  # it is on its way; the next listings tell
+            return None  # it is on its way; the next listings tell
         _log.info("deleting orphan instance", provider=orphan.provider, instance=orphan.id, launch=orphan.launch)
         try:
             async with asyncio.timeout(self._deps.durations.call_timeout_s):
                 await driver.delete(orphan.id)
         except NotYet:
-            return
-        except TimeoutError as error:
-            raise ProviderError(f"deleting orphan {orphan.id}: no answer in time; it is tried again") from error
+            return None
+        except ProviderError as error:
+            return error
+        except TimeoutError:
+            return ProviderError(f"deleting orphan {orphan.id}: no answer in time; it is tried again")
         await self._deps.store.run(lambda tx: self._tell(tx, orphan))
+        return None
 
     def _tell(self, tx: Transaction, orphan: Instance) -> None:
         launch = self._launches.get(orphan.launch) if orphan.launch else None

@@ -60,6 +60,7 @@ class BootstrapPhase:
             ),
             tunnel=tunnel,
             deadline_s=durations.bootstrap_s,
+            pool=f"{node.metadata.namespace}/{node.spec.pool}",
         )
 
     def _identity(self, node: Node, token: str) -> bytes:

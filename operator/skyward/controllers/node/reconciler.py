@@ -86,11 +86,16 @@ class NodeReconciler:
                 spec = cordon(self._deps, pool, node)
                 written = await self._replace(node, node.replace(spec=spec, status=status))
             case Terminate():
+                hindered = self._termination.hindrance(node)
+                if hindered is not None:
+                    return hindered  # what it waits for wakes it
                 # The record comes first: proof of absence needs a listing that began after deletion was asked for.
                 if not await self._write(node, status, power_safe=True):
                     return _CHANGED
                 return _sooner(await self._termination.terminate(node, step.message), plan)
             case Finish():
+                if self._termination.hindrance(node) == DONE:
+                    return DONE  # its delete call still works; the end of that wakes
                 written = await self._termination.finish(node, status, step.message)
             case FailNode():
                 _log.warning("node failed", node=node.key, reason=step.reason, error=step.message.splitlines()[0])

@@ -30,6 +30,10 @@ class Termination:
         self._calls = calls
         self._wake = wake
 
+    def hindrance(self, node: Node) -> Next | None:
+        """Why deletion cannot be asked for now; None when it can."""
+        return self._calls.hindrance(node.key)
+
     async def terminate(self, node: Node, message: str) -> Next:
         """Take its work and its agent away, and begin the rest. Every part is idempotent."""
         uid = node.metadata.uid

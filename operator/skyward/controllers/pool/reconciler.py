@@ -21,6 +21,8 @@ from skyward.planner import PoolPlan, plan_pool
 _log = structlog.get_logger()
 _CHANGED = After(0.0, "the pool changed while it was looked at")
 _GOING_RETRY_S = 2.0
+_WORKING_LOOK_S = 2.0
+"""A pool that has work looks again this often: nobody tells when queued work begins to run."""
 
 
 class PoolReconciler:
@@ -57,7 +59,9 @@ class PoolReconciler:
             )
             if not written:
                 return _CHANGED
-        return DONE if plan.requeue_after_s is None else After(plan.requeue_after_s, "as planned")
+        working_s = _WORKING_LOOK_S if status.queued or status.running else None
+        waits = [wait_s for wait_s in (plan.requeue_after_s, working_s) if wait_s is not None]
+        return After(min(waits), "as planned, or to count its work") if waits else DONE
 
     async def _end(self, observed: ObservedPool, plan: PoolPlan) -> Next:
         """No node is left: the row goes too, or says what it still waits for."""

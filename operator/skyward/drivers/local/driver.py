@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import threading
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
@@ -38,6 +39,8 @@ from skyward.facts import Instance, InstanceState, LaunchOutcome, LaunchRequest,
 T = TypeVar("T")
 
 _OFFERING = Offering(provider=PROVIDER, name=PROVIDER)
+_THREADS = 8
+"""Of its own: a slow disk or host holds up nothing but local nodes."""
 _CALLS = ".calls"
 """Below the root: how many create calls each pool has made, so that rehearsed faults survive a restart."""
 
@@ -76,6 +79,7 @@ class LocalDriver:
         self._run = ids.suffix()
         self._swept = False
         self._lock = threading.Lock()
+        self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="local driver")
 
     async def offerings(self, options: Json) -> tuple[Offering, ...]:
         return (_OFFERING,)
@@ -83,7 +87,7 @@ class LocalDriver:
     async def create(self, request: LaunchRequest) -> LaunchOutcome:
         faults = _faults(request)
         try:
-            return await asyncio.to_thread(self._create, request, faults)
+            return await self._in_thread(partial(self._create, request, faults))
         except OSError as error:
             raise OutcomeUnknown(f"making local nodes for {request.pool} broke off: {error}", request.launch) from error
 
@@ -108,13 +112,16 @@ class LocalDriver:
         return None
 
     async def close(self) -> None:
-        """Nodes outlive the driver; nothing is held open."""
+        """Nodes outlive the driver; nothing is held open, and its idle threads end with it."""
 
     async def _reading(self, work: Callable[[], T]) -> T:
         try:
-            return await asyncio.to_thread(work)
+            return await self._in_thread(work)
         except (OSError, ValueError) as error:
             raise ProviderUnavailable(f"the local nodes in {self._root} cannot be read: {error}") from error
+
+    async def _in_thread(self, work: Callable[[], T]) -> T:
+        return await asyncio.get_running_loop().run_in_executor(self._threads, work)
 
     # --- in threads ---------------------------------------------------------------------------------------------
 
