@@ -157,16 +157,29 @@ def test_the_pool_shows_that_work_runs_which_had_waited_for_its_nodes() -> None:
     async def story(world: World) -> None:
         await world.start()
         await world.apply(nodes=2)
-        await asyncio.sleep(1)
+        await world.settled()
+        await cordon_all(world, True)
         world.machines.work_s = 1000
         await world.submit(5)
-        await world.settled()
+        await asyncio.sleep(40)
+        assert (await world.pool()).status.queued == 5
+        await cordon_all(world, False)
         await asyncio.sleep(4)
 
         status = (await world.pool()).status
         assert (status.queued, status.running, status.busy) == (3, 2, 2)
 
     run_world(story)
+
+
+async def cordon_all(world: World, unschedulable: bool) -> None:
+    nodes = await world.nodes()
+
+    def work(tx: Transaction) -> None:
+        for node in nodes:
+            tx.put(node.replace(spec=node.spec.replace(unschedulable=unschedulable)))
+
+    await world.write(work)
 
 
 def test_a_silent_agent_loses_its_attempts_when_its_lease_is_over_and_not_before() -> None:
