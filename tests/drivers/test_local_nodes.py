@@ -157,12 +157,29 @@ def test_a_node_that_lost_its_server_is_deleted_with_what_still_runs_on_it(tmp_p
     check(tmp_path, test)
 
 
-def test_a_node_stays_listed_as_leaving_until_its_directory_is_gone(tmp_path: Path) -> None:
+def test_a_node_whose_removal_broke_off_is_listed_as_failed_and_can_be_deleted_again(tmp_path: Path) -> None:
     async def test(room: Room) -> None:
         node = await room.node()
-        (room.path(node) / "leaving").touch()
+        (room.path(node) / "leaving").touch()  # an operator died here
 
-        assert [i.state for i in (await room.driver.list(OWNER)).instances] == [InstanceState.LEAVING]
+        (listed,) = (await room.driver.list(OWNER)).instances
+        await room.driver.delete(node.id)
+
+        assert (listed.state, listed.message) == (InstanceState.FAILED, "its removal was interrupted")
+        assert (await room.driver.list(OWNER)).instances == ()
+
+
+def test_a_node_is_listed_as_leaving_while_it_is_removed(tmp_path: Path) -> None:
+    async def test(room: Room) -> None:
+        node = await room.node()
+        states: set[InstanceState] = set()
+        deleting = asyncio.ensure_future(room.driver.delete(node.id))
+
+        while not deleting.done():
+            states.update(instance.state for instance in (await room.driver.list(OWNER)).instances)
+        await deleting
+
+        assert states <= {InstanceState.UP, InstanceState.LEAVING}
 
     check(tmp_path, test)
 

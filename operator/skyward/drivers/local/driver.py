@@ -78,6 +78,7 @@ class LocalDriver:
         self._host = Host(python=python, uv_dir=uv_dir, cache=cache, environment=environment or {})
         self._run = ids.suffix()
         self._swept = False
+        self._removing: set[str] = set()
         self._lock = threading.Lock()
         self._threads = ThreadPoolExecutor(_THREADS, thread_name_prefix="local driver")
 
@@ -106,7 +107,11 @@ class LocalDriver:
         if not _is_name(instance_id):
             return
         remove = partial(remove_node, self._root, instance_id, processes=self._processes, suffix=self._suffix())
-        await self._reading(remove)
+        self._removing.add(instance_id)
+        try:
+            await self._reading(remove)
+        finally:
+            self._removing.discard(instance_id)
 
     def drifted(self, instance: Instance, template: Json) -> str | None:
         return None
@@ -204,7 +209,10 @@ class LocalDriver:
     def _state(self, directory: Path, record: Record) -> tuple[InstanceState, str]:
         server = read_process(directory)
         if (directory / LEAVING).exists():
-            return InstanceState.LEAVING, "its processes and files are being removed"
+            if record.id in self._removing:
+                return InstanceState.LEAVING, "its processes and files are being removed"
+            # Nobody else removes local nodes: said so, it is deleted again at once instead of being waited for.
+            return InstanceState.FAILED, "its removal was interrupted"
         if record.is_taken(directory, self._clock.now()):
             self._processes.kill_tree(server, marker=(MARKER, record.id))
             return InstanceState.PREEMPTED, "rehearsed fault: the node was taken away like a spot instance"
