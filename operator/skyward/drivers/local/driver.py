@@ -192,6 +192,8 @@ class LocalDriver:
         if record is None or owner not in (None, record.owner):
             return None
         state, message = self._state(directory, record)
+        if not directory.exists():
+            return None  # it was removed while we looked, and what we saw means nothing
         return Instance(
             provider=PROVIDER,
             id=instance_id,
