@@ -1,4 +1,4 @@
-"""Where these tests count as running from."""
+"""Where tests count as running from."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 @pytest.fixture(autouse=True, scope="session")
 def _main_has_a_file() -> Iterator[None]:
     """A worker of pytest-xdist has a `__main__` without a file, as an interactive session has: this checkout would count as the
-    user's own modules, and these tests, which run functions in this very process, would be sent by value with all they hold."""
+    user's own modules, and tests that run functions in this very process would be sent by value with all they hold."""
     main = sys.modules["__main__"]
     if getattr(main, "__file__", None) is not None:
         yield
