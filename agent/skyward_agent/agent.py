@@ -13,6 +13,7 @@ import shutil
 import signal
 import socket
 import threading
+from collections import deque
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -38,6 +39,7 @@ from skyward_agent.states.commands import (
     Send,
     SpawnChild,
     StopChild,
+    TakeBack,
 )
 from skyward_agent.states.commands import Spool as SpoolReport
 from skyward_agent.states.machine import AgentMachine
@@ -94,15 +96,19 @@ class Agent:
         self._children: dict[int, Child] = {}
         self._configure: Configure | None = None
         self._image: dict[str, str] = {}
+        self._environments: dict[tuple[int, tuple[str, ...]], dict[str, str]] = {}
         self._host = HostSensor(place.home)
         self._gpu = GpuSensor()
         self._said_ready = False
         self._timer: asyncio.TimerHandle | None = None
         self._output_due = False
-        self._events = ChildEvents(self._child_ready, self._child_wrote, self._child_ended, self._child_died)
+        self._events = ChildEvents(
+            self._child_ready, self._child_wrote, self._child_ended, self._child_withdrew, self._child_died
+        )
         self._exit: asyncio.Future[ExitReason] = self._loop.create_future()
-        self._rubbish: set[Path] = set()
-        """Directories of attempts whose child died."""
+        self._news: deque[stimuli.Stimulus] = deque()
+        self._rubbish: set[Child] = set()
+        """Dead children whose directories may still be there."""
         self._tidying = threading.Lock()
 
     async def run(self) -> ExitReason:
@@ -125,8 +131,14 @@ class Agent:
     # --- stimuli and commands ------------------------------------------------------------------------------------
 
     def _apply(self, stimulus: stimuli.Stimulus) -> None:
-        for command in self._machine.handle(stimulus, self._loop.time()):
-            self._carry_out(command)
+        """What happens while commands are carried out is told afterwards, in order."""
+        self._news.append(stimulus)
+        if len(self._news) > 1:
+            return
+        while self._news:
+            for command in self._machine.handle(self._news[0], self._loop.time()):
+                self._carry_out(command)
+            self._news.popleft()
         if self._machine.ready != self._said_ready:
             self._said_ready = self._machine.ready
             self._link.beat()
@@ -149,6 +161,8 @@ class Agent:
                 self._change_spool(report)
             case SpawnChild(lane, number):
                 self._spawn(lane, number)
+            case TakeBack(lane, number):
+                self._apply(stimuli.TakenBack(lane, number, self._children[lane].take_back()))
             case StopChild(lane, _, kill):
                 if lane in self._children:
                     self._children[lane].stop(kill=kill)
@@ -167,6 +181,8 @@ class Agent:
 
     def _tick(self) -> None:
         self._timer = None
+        for child in tuple(self._children.values()):
+            child.hear()  # what ended in time has ended in time
         self._apply(stimuli.Tick())
 
     # --- the gateway's side (link.gateway.Listener) --------------------------------------------------------------
@@ -230,6 +246,7 @@ class Agent:
 
     def _keep_configuration(self, configure: Configure) -> None:
         self._configure = configure
+        self._environments.clear()
         self._image = read_image_environment(self._place.home)
         timeout = configure.orphan_timeout_s
         try:
@@ -253,9 +270,20 @@ class Agent:
 
     def _run_attempt(self, lane: int, lease: Lease, function: bytes) -> None:
         assert self._configure is not None, "nothing is leased before the pool is known"
-        env = attempt_environment(self._image, self._configure, lease, lane=lane, accelerators=self._gpu.names)
         limited = self._configure.memory_bytes is not None
+        env = self._environment(self._configure, lease, lane)
         self._children[lane].run(lease, function, env, memory_limited=limited)
+
+    def _environment(self, configure: Configure, lease: Lease, lane: int) -> dict[str, str]:
+        """Nearly every attempt of a lane has the same."""
+        accelerators = self._gpu.names
+        if lease.env or lease.rank >= 0:
+            return attempt_environment(self._image, configure, lease, lane=lane, accelerators=accelerators)
+        known = self._environments.get((lane, accelerators))
+        if known is None:
+            known = attempt_environment(self._image, configure, lease, lane=lane, accelerators=accelerators)
+            self._environments[lane, accelerators] = known
+        return known
 
     def _child_ready(self, child: Child) -> None:
         self._apply(stimuli.ChildReady(child.lane, child.number))
@@ -271,30 +299,35 @@ class Agent:
         if self._link.is_congested:
             return
         for child in self._children.values():
-            if child.current is not None:
-                self._link.outputs(child.current.output.take())
+            if child.current is not None and (written := child.current.output.take()):
+                self._link.outputs(written)
 
     def _child_ended(self, child: Child, ended: FunctionEnded, output: OutputBuffer) -> None:
-        self._link.outputs(output.take())
+        written = output.take()
+        if written:
+            self._link.outputs(written)
         limit = None if self._configure is None else self._configure.memory_bytes
         clean = ended.clean and not (limit is not None and child.is_bloated(limit))
         self._apply(
             stimuli.ChildFinished(
-                child.lane, child.number, ended.outcome, ended.value, ended.failure, ended.seconds, clean
+                child.lane, child.number, ended.outcome, ended.value, ended.failure, ended.seconds, clean, ended.busy_s
             )
         )
 
-    def _child_died(self, child: Child, outcome: str, failure: Failure) -> None:
+    def _child_withdrew(self, child: Child, attempts: tuple[AttemptId, ...]) -> None:
+        self._apply(stimuli.TakenBack(child.lane, child.number, attempts, wrote=True))
+
+    def _child_died(self, child: Child, outcome: str, failure: Failure, unbegun: tuple[AttemptId, ...]) -> None:
         _log.info("child ended lane=%d pid=%d cause=%r", child.lane, child.pid, failure.message)
         seconds = child.seconds()
         if child.current is not None:
             self._link.outputs(child.current.output.take())
         self._children.pop(child.lane, None)
         self._records.remove(child.pid)
-        self._rubbish.update(child.directories_left)
+        self._rubbish.add(child)
         self._spool_wake.set()
         self._sweep()
-        self._apply(stimuli.ChildDied(child.lane, child.number, outcome, failure, seconds))
+        self._apply(stimuli.ChildDied(child.lane, child.number, outcome, failure, seconds, unbegun))
 
     async def _watch_memory(self) -> None:
         while True:
@@ -303,6 +336,7 @@ class Agent:
             if limit is None:
                 continue
             for child in tuple(self._children.values()):
+                child.hear()
                 used = child.over_limit(limit) if child.current is not None else None
                 if used is not None:
                     self._apply(stimuli.MemoryExceeded(child.lane, child.number, limit, used))
@@ -335,4 +369,5 @@ class Agent:
             changes, self._spool_changes = self._spool_changes, []
             self._spool.apply(changes)
             while self._rubbish:
-                shutil.rmtree(self._rubbish.pop(), ignore_errors=True)
+                for directory in self._rubbish.pop().directories_left():
+                    shutil.rmtree(directory, ignore_errors=True)

@@ -30,10 +30,11 @@ class RunnerBench:
         library = Path(skyward_agent.__file__).parents[1]
         environment = child_environment(dict(os.environ), sys.executable)
         self._place = ChildPlace(sys.executable, str(library), self.tasks, environment)
-        self._events = ChildEvents(self._ready, lambda child: None, self._ended, self._died)
+        self._events = ChildEvents(self._ready, lambda child: None, self._ended, self._withdrawn, self._died)
         self._count = 0
         self.child: Child | None = None
         self.outputs: list[Output] = []
+        self.withdrawn: list[AttemptId] = []
         self.answer: asyncio.Future[Answer]
         self.is_dead = asyncio.Event()
         self._is_ready = asyncio.Event()
@@ -90,7 +91,11 @@ class RunnerBench:
         self.outputs += output.take()
         self.answer.set_result(ended)
 
-    def _died(self, child: Child, outcome: str, failure: Failure) -> None:
+    def _withdrawn(self, child: Child, attempts: tuple[AttemptId, ...]) -> None:
+        self.withdrawn += attempts
+
+    def _died(self, child: Child, outcome: str, failure: Failure, unbegun: tuple[AttemptId, ...]) -> None:
+        self.withdrawn += unbegun
         self.child = None
         self.is_dead.set()
         if child.current is not None:

@@ -121,10 +121,9 @@ class GatewayLink:
             return
         if connection.is_congested:
             return  # it calls when it takes more
-        messages = self._outbox.take()
-        for message in messages:
+        for message in self._outbox.take():
             connection.send(message)
-        if messages:
+        if not self._outbox.is_empty:
             self._flush_soon()
 
     # --- one connection ------------------------------------------------------------------------------------------

@@ -50,6 +50,19 @@ class Outbox:
         self._returned: list[Returned] = []
         self._want: Want | None = None
 
+    @property
+    def is_empty(self) -> bool:
+        said = (
+            self._signs
+            or self._started
+            or self._outputs
+            or self._gaps
+            or self._reports
+            or self._needed
+            or self._returned
+        )
+        return not said and self._want is None
+
     def put(self, message: Heartbeat | Ping | Started | Want | NeedFunctions | Returned) -> None:
         match message:
             case Heartbeat() | Ping():

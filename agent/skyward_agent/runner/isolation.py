@@ -9,13 +9,14 @@ from __future__ import annotations
 import ctypes
 import fcntl
 import io
+import itertools
 import os
 import resource
 import shutil
 import signal
 import sys
+import termios
 import threading
-from pathlib import Path
 from typing import Any, TextIO
 
 _STANDARD = (0, 1, 2)
@@ -55,10 +56,14 @@ class Isolation:
 
     def __init__(self, base_directory: str) -> None:
         self._base_directory = base_directory
-        self._spare = Path(base_directory) / f".spare-{os.getpid()}"
+        self._directories = (f"{base_directory}/{os.getpid()}-{number}" for number in itertools.count())
+        self._directory = next(self._directories)
+        self._made: tuple[int, int, int] | None = None
+        """Which directory that is, when it is there for the next task."""
         self._environment = dict(os.environ)
-        self._raw_environment = dict(_raw_environment())
-        self._task_variables: tuple[str, ...] = ()
+        self._applied = dict(_raw_environment())
+        """The environment as it was last set: tasks of one kind have the same, so that most find it in place."""
+        self._task_variables: dict[str, str] = {}
         self._umask = os.umask(0o022)
         os.umask(self._umask)
         self._saved = {descriptor: high_descriptor(descriptor) for descriptor in _STANDARD}
@@ -72,16 +77,15 @@ class Isolation:
         self._threads: set[threading.Thread] = set()
         self._use_streams()
 
-    def enter(self, directory: str, env: dict[str, str]) -> None:
+    def enter(self, env: dict[str, str]) -> None:
         """Begin a task: its own directory and environment. Raises OSError when the directory cannot be made, ValueError for
         an impossible variable."""
-        try:
-            self._spare.rename(directory)
-        except FileNotFoundError:
-            Path(directory).mkdir(0o700)
-        os.chdir(directory)
-        self._task_variables = tuple(env)
-        os.environ.update(env)
+        if self._made is None:
+            os.mkdir(self._directory, 0o700)  # noqa: PTH102 - hot path
+            self._made = _which(self._directory)
+        os.chdir(self._directory)
+        if env != self._task_variables:
+            self._set_environment(env)
         self._threads = set(threading.enumerate())
 
     def leave(self) -> bool:
@@ -92,7 +96,8 @@ class Isolation:
             self._restore_descriptors()
         except OSError:
             return False
-        self._restore_environment()
+        if _raw_environment() != self._applied:
+            self._reset_environment()
         os.umask(self._umask)
         self._restore_signals()
         sys.path[:] = self._path
@@ -101,19 +106,23 @@ class Isolation:
         self._use_streams()
         return intact and not self._threads_survive() and not _processes_survive()
 
-    def put_away(self, directory: str) -> None:
-        """Remove an ended task's directory. An empty one is kept under another name for the next task: on a disk, making and
+    def put_away(self) -> None:
+        """Have a fresh directory for the next task. One that the last task left as it was serves again: on a disk, making and
         removing one for each takes longer than most short tasks. What cannot be removed now, the agent's next start sweeps."""
         try:
-            with os.scandir(directory) as entries:
+            with os.scandir(self._directory) as entries:
                 is_empty = next(entries, None) is None
-            if is_empty:
-                Path(directory).chmod(0o700)
-                Path(directory).rename(self._spare)
+            if is_empty and _which(self._directory) == self._made:
                 return
         except OSError:
             pass
-        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(self._directory, ignore_errors=True)
+        self._directory = next(self._directories)
+        self._made = None
+
+    def has_output(self) -> bool:
+        """Whether the pipes hold output that the agent has not read."""
+        return any(_unread(self._saved[descriptor]) for descriptor in (1, 2))
 
     def _flush(self) -> bool:
         """Output comes before the report, whatever the task put in the place of the streams."""
@@ -134,21 +143,23 @@ class Isolation:
             if not unchanged:
                 os.dup2(saved, descriptor)
 
-    def _restore_environment(self) -> None:
-        """Only what differs is touched: most tasks change nothing, and each change is a call into C."""
-        for name in self._task_variables:
-            if name in self._environment:
-                os.environ[name] = self._environment[name]
-            else:
-                os.environ.pop(name, None)
-        if _raw_environment() == self._raw_environment:
-            return
+    def _set_environment(self, env: dict[str, str]) -> None:
+        self._reset_environment()
+        for name, value in env.items():
+            os.environ[name] = value
+        self._task_variables = env
+        self._applied = dict(_raw_environment())
+
+    def _reset_environment(self) -> None:
+        """Only what differs is touched: each change is a call into C."""
         current = dict(os.environ)
         for name in current.keys() - self._environment.keys():
             del os.environ[name]
         for name, value in self._environment.items():
             if current.get(name) != value:
                 os.environ[name] = value
+        self._task_variables = {}
+        self._applied = dict(_raw_environment())
 
     def _restore_signals(self) -> None:
         signal.setitimer(signal.ITIMER_REAL, 0)
@@ -180,6 +191,19 @@ def _raw_environment() -> dict[Any, Any]:
     """The environment without a conversion of each entry, where this Python lets us see it."""
     raw = getattr(os.environ, "_data", None)
     return raw if isinstance(raw, dict) else dict(os.environ)
+
+
+def _which(directory: str) -> tuple[int, int, int]:
+    status = os.stat(directory)  # noqa: PTH116 - hot path
+    return status.st_dev, status.st_ino, status.st_mode
+
+
+def _unread(pipe: int) -> int:
+    """Bytes in a pipe, seen from either end."""
+    try:
+        return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)
+    except OSError:
+        return 0
 
 
 def _identity(descriptor: int) -> tuple[int, int]:

@@ -1,8 +1,8 @@
-"""What the agent and one of its child processes say to each other, over a socket pair, in frames of the wire."""
+"""What the agent and one of its child processes say to each other, in frames of the wire."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from skyward_agent.wire.frames import message
 from skyward_agent.wire.messages import Failure
@@ -14,7 +14,7 @@ CHANNEL_LOST = 113
 @message
 @dataclass(frozen=True, slots=True)
 class RunFunction:
-    """Run one attempt. The child answers with one FunctionEnded, or dies."""
+    """Run one attempt. The child answers with one FunctionEnded, or dies. It begins no other before it has answered."""
 
     digest: str
     function: bytes
@@ -22,10 +22,9 @@ class RunFunction:
     forget: tuple[str, ...]
     """Functions the child need not keep any longer."""
     arguments: bytes
-    directory: str
-    """Working directory of this attempt; made by the child, which also removes it."""
     memory_limited: bool
-    env: dict[str, str] = field(default_factory=dict)
+    env: dict[str, str] | None = None
+    """None when it is that of the attempt before."""
 
 
 @message
@@ -36,7 +35,17 @@ class FunctionEnded:
     failure: Failure | None
     seconds: float
     clean: bool
-    """Nothing of the attempt lives on in this process: it may take another one."""
+    """Nothing of the attempt lives on in this process: it goes on to the next one. Otherwise it begins no other."""
+    busy_s: float = 0.0
+    """From taking the attempt up to this answer."""
+    wrote: bool = False
+    """Output of it is in the pipes: the child waits for Drained, so that it is told apart from the next one's."""
+
+
+@message
+@dataclass(frozen=True, slots=True)
+class Drained:
+    """The agent has taken in all output."""
 
 
 @message

@@ -38,6 +38,8 @@ class OutputBuffer:
 
     def take(self) -> list[Output]:
         """What is to be sent now, in order: a marker line in the place of what was dropped, then the rest."""
+        if not self._pieces and not self._dropped:
+            return []
         taken = []
         for stream, count in self._dropped.items():
             self._sequence += 1  # the gap

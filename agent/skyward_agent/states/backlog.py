@@ -23,8 +23,9 @@ class Backlog:
         yield from self._lacking
 
     @property
-    def has_ready(self) -> bool:
-        return bool(self._ready)
+    def ready(self) -> int:
+        """How many could begin."""
+        return len(self._ready)
 
     def add(self, lease: Lease, functions: Container[str]) -> None:
         (self._ready if lease.function in functions else self._lacking)[lease.id] = lease
@@ -35,9 +36,17 @@ class Backlog:
             if lease.function in functions:
                 self._ready[lease.id] = self._lacking.pop(lease.id)
 
+    def first(self) -> Lease | None:
+        """The oldest one that can begin."""
+        return next(iter(self._ready.values()), None)
+
     def take(self) -> Lease:
-        """The oldest one that can begin. Requires `has_ready`."""
+        """The oldest one that can begin. Requires that there is one."""
         return self._ready.pop(next(iter(self._ready)))
+
+    def put_first(self, leases: Iterable[Lease]) -> None:
+        """What was taken and did not begin after all, in its old place. Its functions are here."""
+        self._ready = {**{lease.id: lease for lease in leases}, **self._ready}
 
     def remove(self, attempt: AttemptId) -> bool:
         """Whether it was here."""

@@ -24,10 +24,21 @@ class SpawnChild:
 
 @dataclass(frozen=True, slots=True)
 class RunAttempt:
+    """Hand this attempt to the child, which begins it when the ones before it have ended."""
+
     lane: int
     child: int
     lease: Lease
     function: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class TakeBack:
+    """Take from the child all that it has not begun. Answered by a TakenBack, before anything else is told of this child but
+    what it has said already."""
+
+    lane: int
+    child: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,4 +85,4 @@ class Exit:
     reason: ExitReason
 
 
-Command = SpawnChild | RunAttempt | StopChild | Send | Deliver | Spool | Forget | Exit
+Command = SpawnChild | RunAttempt | TakeBack | StopChild | Send | Deliver | Spool | Forget | Exit

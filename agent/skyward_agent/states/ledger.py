@@ -8,6 +8,8 @@ from skyward_agent.wire.messages import AttemptId, Report
 
 SPOOL_AFTER_S = 0.25
 """A report that is acknowledged sooner costs no disk write; losing the agent before that means one more attempt."""
+_SPOOL_BYTES_PER_S = 25_000_000
+"""A report of many megabytes has that much more time: it is longer under way."""
 
 
 class Ledger:
@@ -33,7 +35,7 @@ class Ledger:
 
     def add(self, report: Report, now: float) -> None:
         self._reports[report.id] = report
-        self._unspooled[report.id] = now
+        self._unspooled[report.id] = now + SPOOL_AFTER_S + (len(report.value) // 2**20) * 2**20 / _SPOOL_BYTES_PER_S
         self._bytes += len(report.value)
 
     def remove(self, attempt: AttemptId) -> bool:
@@ -47,12 +49,11 @@ class Ledger:
 
     def next_spool(self) -> float | None:
         """When the oldest report must be written down."""
-        oldest = next(iter(self._unspooled.values()), None)
-        return None if oldest is None else oldest + SPOOL_AFTER_S
+        return next(iter(self._unspooled.values()), None)
 
     def to_spool(self, now: float, *, all_of_them: bool) -> list[Report]:
         """Reports that are to be written down now; each is given once."""
-        due = [attempt for attempt, since in self._unspooled.items() if all_of_them or since + SPOOL_AFTER_S <= now]
+        due = [attempt for attempt, at in self._unspooled.items() if all_of_them or at <= now]
         for attempt in due:
             del self._unspooled[attempt]
         return [self._reports[attempt] for attempt in due]

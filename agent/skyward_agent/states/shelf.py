@@ -4,9 +4,36 @@ from __future__ import annotations
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Set
 
 from skyward_agent.wire.messages import Function
+
+ASK_AGAIN_S = 10.0
+
+
+class Enquiries:
+    """Functions that the gateway was asked for."""
+
+    def __init__(self) -> None:
+        self._asked: dict[str, float] = {}
+
+    def clear(self) -> None:
+        self._asked.clear()
+
+    def forget(self, digest: str) -> None:
+        """It came; should it turn out to be something else, it is asked for again at once."""
+        self._asked.pop(digest, None)
+
+    def due(self, missing: Set[str], now: float) -> tuple[str, ...]:
+        """Of what is missing, what is to be asked for now; what is not missing any more is forgotten."""
+        if not missing and not self._asked:
+            return ()
+        due = sorted(one for one in missing if one not in self._asked or self._asked[one] + ASK_AGAIN_S <= now)
+        self._asked = {digest: now if digest in due else self._asked[digest] for digest in missing}
+        return tuple(due)
+
+    def deadline(self) -> float | None:
+        return min(self._asked.values()) + ASK_AGAIN_S if self._asked else None
 
 
 class FunctionShelf:

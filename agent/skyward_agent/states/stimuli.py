@@ -52,6 +52,13 @@ class Abandoned:
 
 
 @dataclass(frozen=True, slots=True)
+class Disowned:
+    """Stop these attempts, which are no longer this agent's, and report nothing."""
+
+    attempts: tuple[AttemptId, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class Recalled:
     """Give back those of these attempts that have not begun."""
 
@@ -65,8 +72,19 @@ class ChildReady:
 
 
 @dataclass(frozen=True, slots=True)
+class TakenBack:
+    """These attempts were taken from the child before it began them, in order; of what it was given it now has one at most."""
+
+    lane: int
+    child: int
+    attempts: tuple[AttemptId, ...]
+    wrote: bool = False
+    """Because the child's output must be told apart: attempts that write are given one by one."""
+
+
+@dataclass(frozen=True, slots=True)
 class ChildFinished:
-    """The child answered. `clean` when it can take another task: nothing of the last one lives on in it."""
+    """The child ended the oldest attempt that it was given. `clean` when it can go on: nothing of that one lives on in it."""
 
     lane: int
     child: int
@@ -75,6 +93,8 @@ class ChildFinished:
     failure: Failure | None
     seconds: float
     clean: bool
+    busy_s: float = 0.0
+    """How long it kept the child, overhead included."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +106,8 @@ class ChildDied:
     outcome: str
     failure: Failure
     seconds: float
+    unbegun: tuple[AttemptId, ...] = ()
+    """What it was given and had not begun, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,8 +148,10 @@ Stimulus = (
     | FunctionsArrived
     | Acknowledged
     | Abandoned
+    | Disowned
     | Recalled
     | ChildReady
+    | TakenBack
     | ChildFinished
     | ChildDied
     | MemoryExceeded

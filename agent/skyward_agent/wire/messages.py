@@ -180,6 +180,8 @@ class Lease:
     """In a broadcast: the frozen ranks; empty otherwise."""
     stream: bool = True
     """Somebody may read its output."""
+    alone: bool = False
+    """Its start must be known before it begins: nothing is put behind or before it in one process."""
 
 
 @message
@@ -214,7 +216,7 @@ class Functions:
 @message
 @dataclass(frozen=True, slots=True)
 class Started:
-    """These attempts have begun to run user code."""
+    """These attempts are in the hands of the processes that run user code: they have begun, or may at any moment."""
 
     attempts: tuple[AttemptId, ...]
 

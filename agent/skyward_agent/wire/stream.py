@@ -12,34 +12,55 @@ _JOINED_BYTES = 64 * 1024
 
 
 class FrameSplitter:
-    """Holds the unfinished end of one connection's stream. Not more than one frame and one read is ever kept."""
+    """Holds the unfinished end of one connection's stream. Not more than one frame and one read is ever kept; a large frame
+    is copied once, to its place."""
 
     def __init__(self, limit_bytes: int | None = None) -> None:
         self._held = bytearray()
+        self._large: memoryview | None = None
+        self._filled = 0
         self._limit_bytes = limit_bytes
 
-    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[bytes]:
+    def feed(self, data: bytes | bytearray | memoryview) -> Iterator[bytes | memoryview]:
         """The frames that `data` completes, without their length prefix. Raises FrameError for an impossible length.
 
         Consume the iterator to its end before feeding again.
         """
-        self._held += data
+        view = memoryview(data)
+        if self._large is not None:
+            view = view[self._fill(self._large, view) :]
+            if self._filled < len(self._large):
+                return
+            frame, self._large = self._large, None
+            yield frame
+        self._held += view
         start = 0
         try:
             while len(self._held) - start >= _PREFIX:
-                length = frame_length(bytes(self._held[start : start + _PREFIX]))
-                if self._limit_bytes is not None and length > self._limit_bytes:
-                    raise FrameError(
-                        f"a frame of {length} bytes is over this connection's limit of {self._limit_bytes}"
-                    )
-                end = start + _PREFIX + length
-                if len(self._held) < end:
+                length = self._checked(frame_length(bytes(self._held[start : start + _PREFIX])))
+                body = start + _PREFIX
+                if len(self._held) < body + length:
+                    if length > _JOINED_BYTES:
+                        self._large, self._filled = memoryview(bytearray(length)), 0
+                        self._fill(self._large, memoryview(self._held)[body:])
+                        start = len(self._held)
                     break
-                frame = bytes(memoryview(self._held)[start + _PREFIX : end])
-                start = end
-                yield frame
+                start = body + length
+                yield bytes(memoryview(self._held)[body:start])
         finally:
             del self._held[:start]
+
+    def _fill(self, frame: memoryview, data: memoryview) -> int:
+        """How many of these bytes belong to the frame."""
+        count = min(len(frame) - self._filled, len(data))
+        frame[self._filled : self._filled + count] = data[:count]
+        self._filled += count
+        return count
+
+    def _checked(self, length: int) -> int:
+        if self._limit_bytes is not None and length > self._limit_bytes:
+            raise FrameError(f"a frame of {length} bytes is over this connection's limit of {self._limit_bytes}")
+        return length
 
 
 def joined(parts: Iterable[bytes]) -> list[bytes]:

@@ -75,6 +75,7 @@ class Attempts:
             task.started_at = at
         data = arguments[held] if held in arguments else task.arguments[held.item]
         self._board.settle(held)
+        _, counted = task.tries[held.item]
         return Lease(
             held.id,
             row.function,
@@ -84,6 +85,9 @@ class Attempts:
             rank=held.item if row.ranks else -1,
             world=task.world,
             stream=row.stream,
+            # Attempts that share a process may all count when its node is lost: not so those with a loss behind them, and
+            # not those that have no second try.
+            alone=counted > 0 or row.max_attempts == 1,
         )
 
     async def started(self, holder: Holder, attempts: Sequence[AttemptId]) -> None:
