@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import skyward as sky
+from skyward.bootstrap.agent_file import build_agent_file
 
 ROOT = Path(__file__).resolve().parents[1]
 sys.path.insert(0, str(ROOT))
@@ -114,6 +115,7 @@ def ready(operator: OperatorProcess) -> dict[str, Any]:
         "warm_node_p50_s": round(statistics.median(ones[1:]), 2),
         "twenty_nodes_s": round(twenty, 2),
         "twenty_nodes_gone_s": round(gone, 2),
+        "agent_file_kb": round(len(build_agent_file()) / 1024, 1),
     }
 
 
