@@ -133,6 +133,20 @@ def test_a_new_agent_of_a_node_ends_what_the_old_one_held() -> None:
     run(scenario)
 
 
+def test_a_replaced_user_token_is_worth_nothing_any_more() -> None:
+    async def scenario(store: SqlStore, clock: StillClock) -> None:
+        credentials = StoreCredentials(store, clock, CountingIds(100))
+        await credentials.add_user("alice", "leaked")
+        assert await credentials.user_of("leaked") == "alice"
+
+        await credentials.add_user("alice", "fresh")
+
+        assert await credentials.user_of("fresh") == "alice"
+        assert await credentials.user_of("leaked") is None
+
+    run(scenario)
+
+
 def test_a_revoked_subject_is_out_at_once_also_when_it_was_verified_before() -> None:
     async def scenario(store: SqlStore, clock: StillClock) -> None:
         credentials = StoreCredentials(store, clock, CountingIds(100))

@@ -1,1 +1,2 @@
-"""The wire: messages that agents, clients and the gateway share. Standard library only, no logic."""
+"""The wire: messages that agents, clients and the gateway share, their frames, and the connection that carries them. Standard
+library only; nothing here decides what a message leads to."""

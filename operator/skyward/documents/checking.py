@@ -4,7 +4,7 @@ user wrote it, short forms included."""
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from types import UnionType
@@ -246,11 +246,3 @@ def _model_in(annotation: Any) -> type[BaseModel] | None:
 
 def _aliases(model: type[BaseModel]) -> set[str]:
     return {field.alias or name for name, field in model.model_fields.items()}
-
-
-def user_part(document: Mapping[str, Any]) -> Json:
-    """What of an API object a manifest may hold: no status, no metadata that the operator sets."""
-    part = {name: document[name] for name in TOP_LEVEL if name in document}
-    if isinstance(metadata := part.get("metadata"), dict):
-        part["metadata"] = {name: metadata[name] for name in USER_METADATA if name in metadata}
-    return part

@@ -29,10 +29,6 @@ class ObjectCache:
         self._early: list[Change] | None = []
         self._stop: Callable[[], None] | None = None
 
-    @property
-    def is_synced(self) -> bool:
-        return self._early is None
-
     async def start(self) -> None:
         """Read everything, then follow. Must be done before anyone decides from this cache."""
         self._stop = self._store.subscribe(self._changed)

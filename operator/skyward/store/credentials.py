@@ -21,9 +21,15 @@ class StoreCredentials:
         self._revocations = 0
 
     async def add_user(self, name: str, token: str) -> None:
-        """Make this API token known as that user's. Idempotent."""
+        """Make this API token that user's only one: a token that was replaced is worth nothing any more. Idempotent."""
         credential = Credential(_hash(token), CredentialKind.USER, name, None)
-        await self._store.run(lambda tx: tx.put_credential(credential))
+
+        def work(tx: Transaction) -> None:
+            tx.drop_credentials(name)
+            tx.put_credential(credential)
+
+        await self._store.run(work)
+        self._forget(name)
 
     async def issue_join(self, node_uid: str, valid_s: float) -> str:
         token = self._ids.token()
