@@ -56,7 +56,7 @@ IMPURE_MODULES = {
     "threading",
     "subprocess",
 }
-WORD_LIBRARIES = {"pydantic"}
+WORD_LIBRARIES = {"cronsim", "pydantic"}
 
 
 def _modules() -> Iterator[tuple[str, Path]]:

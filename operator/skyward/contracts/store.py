@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from skyward.api import Object, TaskFailure
 from skyward.contracts.queue import Rank
-from skyward.facts import Launch
+from skyward.facts import DecisionRecord, Launch, Revision
 from skyward_agent.wire.messages import Failure, Result
 
 T = TypeVar("T")
@@ -54,6 +54,20 @@ class Credential:
     expires_at: float | None
     used_by: str = ""
     """The incarnation that exchanged a join token; empty while unused."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lease:
+    """Who leads. An operator may act only while it holds the lease, and every transaction of it names its epoch."""
+
+    name: str
+    holder: str
+    """Identity of one operator process."""
+    epoch: int
+    """Raised with every change of the holder."""
+    duration_s: float
+    renewals: int
+    """Raised with every renewal: others judge the lease by how long this stands still on their own clock."""
 
 
 class Transaction(Protocol):
@@ -101,6 +115,36 @@ class Transaction(Protocol):
     def drop_credentials(self, subject: str) -> None:
         """Revoke everything that was given to this subject."""
         ...
+
+    def decisions(self, uid: str) -> tuple[DecisionRecord, ...]:
+        """Those about one object, oldest first."""
+        ...
+
+    def standing_decisions(self) -> tuple[DecisionRecord, ...]:
+        """Of all objects, those that still stand."""
+        ...
+
+    def put_decision(self, record: DecisionRecord) -> None:
+        """Insert, or replace the newest record of the same object, kind, rule, target and `at`."""
+        ...
+
+    def drop_decisions(self, before: float, keep: int) -> int:
+        """Forget what ended before this time, and beyond the newest `keep` of each object; how many those were."""
+        ...
+
+    def revisions(self, pool_uid: str) -> tuple[Revision, ...]:
+        """By number."""
+        ...
+
+    def put_revision(self, revision: Revision) -> None: ...
+
+    def drop_revisions(self, pool_uid: str, before: int) -> None:
+        """Forget those with a smaller number."""
+        ...
+
+    def lease(self, name: str) -> Lease | None: ...
+
+    def put_lease(self, lease: Lease) -> None: ...
 
     @property
     def tasks(self) -> TaskRows: ...

@@ -1,5 +1,6 @@
 """What providers and nodes reported: frozen pictures that planners read and plugs make."""
 
+from skyward.facts.decision import Decision, DecisionKind, DecisionRecord, Inputs, Revision
 from skyward.facts.instance import Instance, InstanceState, Listing
 from skyward.facts.launch import (
     LAUNCH_TRANSITIONS,
@@ -19,6 +20,10 @@ __all__ = [
     "BootstrapRequest",
     "BootstrapState",
     "CoolDown",
+    "Decision",
+    "DecisionKind",
+    "DecisionRecord",
+    "Inputs",
     "Instance",
     "InstanceState",
     "Launch",
@@ -31,4 +36,5 @@ __all__ = [
     "ObservedNode",
     "ObservedPool",
     "Offering",
+    "Revision",
 ]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from skyward.api import Reason, Status
-from skyward.facts import Offering
+from skyward.facts import Decision, Inputs, Offering
 
 # --- plan_pool -----------------------------------------------------------------------------------------------------
 
@@ -17,6 +17,9 @@ class CreateNode:
     slot: int
     reason: Reason
     message: str
+    rule: str = "replicas"
+    """The rule that chose it, and the numbers it looked at."""
+    inputs: Inputs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +30,8 @@ class RetireNode:
     """Key."""
     reason: Reason
     message: str
+    rule: str = "replicas"
+    inputs: Inputs = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +62,8 @@ class PoolPlan:
     conditions: tuple[ConditionUpdate, ...]
     requeue_after_s: float | None = None
     """Look again then at the latest; None when only a change can alter the plan."""
+    decisions: tuple[Decision, ...] = ()
+    """Why: one for every action, and all that stand (held, skipped, waited for) in this world."""
 
 
 # --- plan_node -----------------------------------------------------------------------------------------------------
@@ -132,3 +139,5 @@ class NodePlan:
     step: NodeStep
     conditions: tuple[ConditionUpdate, ...]
     requeue_after_s: float | None = None
+    decisions: tuple[Decision, ...] = ()
+    """Why: of the step, and all that stand in this world."""

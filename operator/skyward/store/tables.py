@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Integer
 from sqlmodel import Field, Index, SQLModel, UniqueConstraint
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 """Raised by every migration."""
 
 
@@ -62,6 +62,45 @@ class CredentialTable(SQLModel, table=True):
     subject: str = Field(index=True)
     expires_at: float | None = None
     used_by: str = ""
+
+
+class DecisionTable(SQLModel, table=True):
+    __tablename__ = "decisions"
+    __table_args__ = (Index("ix_decisions_uid", "uid", "at"), Index("ix_decisions_until", "until"))
+
+    uid: str = Field(primary_key=True)
+    verdict: str = Field(primary_key=True)
+    rule: str = Field(primary_key=True)
+    target: str = Field(primary_key=True)
+    at: float = Field(primary_key=True)
+    until: float | None = None
+    kind: str
+    key: str
+    reason: str
+    message: str
+    inputs: str
+    count: int
+
+
+class RevisionTable(SQLModel, table=True):
+    __tablename__ = "revisions"
+
+    pool_uid: str = Field(primary_key=True)
+    number: int = Field(primary_key=True)
+    template_hash: str
+    template: str
+    created_at: float
+    cause: str
+
+
+class LeaseTable(SQLModel, table=True):
+    __tablename__ = "leases"
+
+    name: str = Field(primary_key=True)
+    holder: str
+    epoch: int
+    duration_s: float
+    renewals: int
 
 
 class TaskTable(SQLModel, table=True):

@@ -6,9 +6,9 @@ from collections.abc import Callable, Sequence
 from typing import TypeVar
 
 from skyward.api import Object
-from skyward.contracts import Change, Credential, Ids, TaskRows
-from skyward.facts import Launch
-from skyward.store import credential_rows, launches
+from skyward.contracts import Change, Credential, Ids, Lease, TaskRows
+from skyward.facts import DecisionRecord, Launch, Revision
+from skyward.store import credential_rows, decision_rows, launches, lease_rows, revision_rows
 from skyward.store.database import Database
 from skyward.store.objects import Objects, Retention
 from skyward.store.task_rows import SqlTaskRows
@@ -81,6 +81,38 @@ class SqlTransaction:
     def drop_credentials(self, subject: str) -> None:
         self._check_writable()
         credential_rows.drop(self._sql, subject)
+
+    def decisions(self, uid: str) -> tuple[DecisionRecord, ...]:
+        return decision_rows.of_object(self._sql, uid)
+
+    def standing_decisions(self) -> tuple[DecisionRecord, ...]:
+        return decision_rows.standing(self._sql)
+
+    def put_decision(self, record: DecisionRecord) -> None:
+        self._check_writable()
+        decision_rows.put(self._sql, record)
+
+    def drop_decisions(self, before: float, keep: int) -> int:
+        self._check_writable()
+        return decision_rows.drop(self._sql, before, keep)
+
+    def revisions(self, pool_uid: str) -> tuple[Revision, ...]:
+        return revision_rows.of_pool(self._sql, pool_uid)
+
+    def put_revision(self, revision: Revision) -> None:
+        self._check_writable()
+        revision_rows.put(self._sql, revision)
+
+    def drop_revisions(self, pool_uid: str, before: int) -> None:
+        self._check_writable()
+        revision_rows.drop(self._sql, pool_uid, before)
+
+    def lease(self, name: str) -> Lease | None:
+        return lease_rows.get(self._sql, name)
+
+    def put_lease(self, lease: Lease) -> None:
+        self._check_writable()
+        lease_rows.put(self._sql, lease)
 
     @property
     def tasks(self) -> TaskRows:
