@@ -87,6 +87,11 @@ class OperatorProcess:
         self._process.kill()
         self._process.wait(10)
 
+    def wait_ended(self, timeout_s: float = 20) -> int:
+        """The exit status, once it has ended by itself."""
+        assert self._process is not None
+        return self._process.wait(timeout_s)
+
     def stop(self) -> None:
         """Ask it to end, as a service manager would. Idempotent."""
         self._disconnect()

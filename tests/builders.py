@@ -32,12 +32,14 @@ from skyward.facts import (
     BootstrapProgress,
     BootstrapState,
     CoolDown,
+    Hindrance,
     Instance,
     InstanceState,
     Launch,
     LaunchRequest,
     LaunchState,
     Listing,
+    LookUp,
     ObservedMarket,
     ObservedNode,
     ObservedPool,
@@ -276,6 +278,9 @@ def observe_node(
     bootstrap: BootstrapProgress | BootstrapState | None = None,
     session: AgentSession | None = None,
     held: int = 0,
+    missing_since: float | None = None,
+    looked_up: LookUp | None = None,
+    blocked: Hindrance | None = None,
 ) -> ObservedNode:
     if launch is not None:
         _require(node.status.launch == launch.id, f"{node.key} does not name {launch.id}")
@@ -289,6 +294,8 @@ def observe_node(
         _require(session.node_uid == node.metadata.uid, "an agent is of one node")
         _require(bool(node.status.launch), "an agent runs on an instance")
     _require(held >= 0, "an agent holds some work or none")
+    _require(missing_since is None or (instance is None and listed_at is not None), "a listing shows it or lacks it")
+    _require(missing_since is None or (listed_at or 0.0) >= missing_since, "listings lack it up to the newest")
     progress = BootstrapProgress(state=bootstrap) if isinstance(bootstrap, BootstrapState) else bootstrap
     return ObservedNode(
         node=node,
@@ -298,6 +305,9 @@ def observe_node(
         bootstrap=progress or BootstrapProgress(),
         session=session,
         held=held,
+        missing_since=missing_since,
+        looked_up=looked_up,
+        blocked=blocked,
     )
 
 

@@ -24,6 +24,7 @@ from skyward_agent.runner.context import attempt_environment, read_image_environ
 from skyward_agent.runner.leftovers import ChildRecords
 from skyward_agent.runner.messages import FunctionEnded
 from skyward_agent.runner.output import OutputBuffer
+from skyward_agent.runner.probe import HealthProbe
 from skyward_agent.runner.process import Child, ChildEvents, ChildPlace
 from skyward_agent.runner.tree import sweep_strangers
 from skyward_agent.sensors.gpu import GpuSensor
@@ -99,6 +100,7 @@ class Agent:
         self._environments: dict[tuple[int, tuple[str, ...]], dict[str, str]] = {}
         self._host = HostSensor(place.home)
         self._gpu = GpuSensor()
+        self._probe = HealthProbe(place.home.parent, self._probe_environment, self._link.beat)
         self._said_ready = False
         self._timer: asyncio.TimerHandle | None = None
         self._output_due = False
@@ -118,7 +120,13 @@ class Agent:
         self._loop.add_signal_handler(signal.SIGCHLD, self._sweep)
         self._apply(stimuli.Tick())
         async with asyncio.TaskGroup() as group:
-            parts = (self._link.run(), self._gpu.run(), self._watch_memory(), self._keep_house())
+            parts = (
+                self._link.run(),
+                self._gpu.run(),
+                self._probe.run(),
+                self._watch_memory(),
+                self._keep_house(),
+            )
             running = [group.create_task(part) for part in parts]
             reason = await self._exit
             await asyncio.sleep(0)  # what was said last in this turn goes out
@@ -208,6 +216,8 @@ class Agent:
             ready=self._machine.ready,
             metrics={**self._host.read(), **self._gpu.metrics},
             problem=self._machine.problem or self._host.problem(),
+            check=self._probe.state,
+            check_message=self._probe.message,
         )
 
     def welcomed(self, welcome: AgentWelcome) -> None:
@@ -248,11 +258,17 @@ class Agent:
         self._configure = configure
         self._environments.clear()
         self._image = read_image_environment(self._place.home)
+        self._probe.configure(configure.health_check)
         timeout = configure.orphan_timeout_s
         try:
             (self._place.home / "orphan").write_text("off" if timeout is None else str(timeout))
         except OSError as error:
             _log.warning("orphan timeout not kept error=%s", error)
+
+    def _probe_environment(self) -> dict[str, str]:
+        """That of every task: the image's variables, then the pool's."""
+        pool = {} if self._configure is None else self._configure.env
+        return {**self._place.children.environment, **self._image, **pool}
 
     # --- children ------------------------------------------------------------------------------------------------
 
@@ -343,7 +359,7 @@ class Agent:
 
     def _sweep(self) -> int:
         """End what dead children left to us. Returns how many still live."""
-        return sweep_strangers({child.pid for child in self._children.values()})
+        return sweep_strangers({self._probe.pid, *(child.pid for child in self._children.values())})
 
     async def _end_strangers(self) -> None:
         for _ in range(_SWEEPS):

@@ -25,18 +25,24 @@ from skyward.client.config import ClientConfig, render_config
 from skyward.contracts import Credentials, ManifestWriter, OutputLog, PoolFacts, TaskQueue
 from skyward.drivers.local.driver import LocalDriver
 from skyward.errors import UserError
+from skyward.facts import Ceilings
 from skyward.gateway.gateway import Gateway
 from skyward.gateway.output import MemoryOutputLog
+from skyward.intake.holding import HoldLimits
+from skyward.intake.snapshot import MARKER
 from skyward.intake.source import DirectorySource
 from skyward.kit.cache import ObjectCache
 from skyward.kit.directory import pool_facts
+from skyward.kit.leadership import Leadership
 from skyward.kit.lifecycle import Component, Named, run_all
 from skyward.kit.listings import Listings
+from skyward.kit.steady import SteadyClock
 from skyward.queue.queue import DurableQueue
 from skyward.recipes import build_recipe
 from skyward.settings import Settings, split_address
 from skyward.store.credentials import StoreCredentials
-from skyward.store.store import SqlStore, open_store
+from skyward.store.identity import known_installation
+from skyward.store.store import DATABASE, SqlStore, open_store
 from skyward.system.clock import SystemClock, SystemIds
 from skyward.system.files import SystemFiles
 from skyward.system.guard import forbid_unpickling
@@ -50,11 +56,12 @@ PYTHON = ".".join(platform.python_version_tuple()[:2])
 
 @dataclass(frozen=True, slots=True)
 class _World:
-    clock: SystemClock
+    clock: SteadyClock
     ids: SystemIds
     files: SystemFiles
     store: SqlStore
     keys: Keys
+    leadership: Leadership
 
 
 async def operate(settings: Settings) -> None:
@@ -64,18 +71,47 @@ async def operate(settings: Settings) -> None:
     forbid_unpickling()
     if not settings.manifests.is_dir():
         raise UserError(f"there is no directory {settings.manifests}: make it, or name another with --manifests")
-    clock, ids, files = SystemClock(), SystemIds(), SystemFiles()
-    store = open_store(settings.state, clock=clock, ids=ids)
+    ids, files = SystemIds(), SystemFiles()
+    clock = SteadyClock(SystemClock())
+    await _check_takes_nothing_over(settings, clock, ids)
+    store = open_store(settings.state, clock=clock, ids=ids, installation=settings.installation)
     try:
         _check_free("--listen", settings.listen)
         _check_free("--tasks", settings.tasks)
+        clock.go_on_from(store.newest_time())
         keys = load_keys(settings.state / "keys", files, ids, clock.now())
-        await _serve(settings, _World(clock, ids, files, store, keys))
+        holder = f"{socket.gethostname()} {os.getpid()} {ids.suffix()}"
+        leadership = Leadership(store, clock, holder=holder, is_exclusive=store.is_exclusive)
+        await leadership.acquire()
+        await _serve(settings, _World(clock, ids, files, store, keys, leadership))
     finally:
         await store.close()
 
 
+async def _check_takes_nothing_over(settings: Settings, clock: SteadyClock, ids: SystemIds) -> None:
+    """A new state directory beside manifests of another installation: when that one's instances are there, its records are
+    lost, and who pays for them must be asked. Raises UserError."""
+    try:
+        marker = SystemFiles().read(settings.manifests / MARKER, 200).decode(errors="replace").strip()
+    except OSError:
+        return  # intake says what is wrong with the directory
+    is_new = known_installation(settings.state) is None and not (settings.state / DATABASE).exists()
+    if not marker or not is_new or settings.installation is not None:
+        return
+    driver = _local_driver(settings, clock, ids)
+    left = (await driver.list(marker)).instances
+    if left:
+        names = ", ".join(instance.id for instance in left[:3]) + (", …" if len(left) > 3 else "")
+        count = f"{len(left)} {'instance' if len(left) == 1 else 'instances'}"
+        raise UserError(
+            f"{settings.manifests / MARKER} names installation {marker}, which left {count} ({names}), and "
+            f"{settings.state} holds nothing of it: restore its state directory, or take it over with "
+            f"SKYWARD_INSTALLATION={marker} and an empty state directory, or remove {MARKER} to leave them alone"
+        )
+
+
 async def _serve(settings: Settings, world: _World) -> None:
+    """To be called by who leads."""
     cache = ObjectCache(world.store)
     await cache.start()
     try:
@@ -98,7 +134,7 @@ async def _components(settings: Settings, world: _World, cache: ObjectCache) -> 
         clock=world.clock,
         ids=world.ids,
     )
-    drivers = {LOCAL: _local_driver(settings, world)}
+    drivers = {LOCAL: _local_driver(settings, world.clock, world.ids)}
     listings = Listings(drivers, world.store.installation, world.clock, world.ids)
     deps = controllers.Deps(
         store=world.store,
@@ -118,9 +154,13 @@ async def _components(settings: Settings, world: _World, cache: ObjectCache) -> 
         python=PYTHON,
         render=_render,
         durations=_durations(settings),
+        ceilings=Ceilings(**settings.controllers.ceilings.model_dump()),
+        creates_at_once=settings.controllers.creates_at_once,
         workers=settings.controllers.workers,
+        leadership=world.leadership,
     )
     return [
+        world.leadership,
         Named("gateway", gateway.run),
         Named("bootstrap", bootstrapper.run),
         Named("listings", listings.run),
@@ -166,7 +206,13 @@ def _source(settings: Settings, world: _World) -> DirectorySource:
         ids=world.ids,
         poll_s=settings.intake.poll_s,
         absence_s=settings.intake.absence_s,
+        limits=_hold_limits(settings),
     )
+
+
+def _hold_limits(settings: Settings) -> HoldLimits:
+    chosen = settings.intake
+    return HoldLimits(chosen.hold_pools, chosen.hold_share, chosen.hold_nodes)
 
 
 def _apiserver(
@@ -198,13 +244,13 @@ def _durations(settings: Settings) -> controllers.Durations:
     )
 
 
-def _local_driver(settings: Settings, world: _World) -> LocalDriver:
+def _local_driver(settings: Settings, clock: SteadyClock, ids: SystemIds) -> LocalDriver:
     uv = shutil.which("uv", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', os.defpath)}")
     return LocalDriver(
         settings.state / "local",
         processes=SystemProcesses(),
-        clock=world.clock,
-        ids=world.ids,
+        clock=clock,
+        ids=ids,
         python=sys.executable,
         uv_dir=str(Path(uv).parent) if uv else "",
         cache=settings.cache,

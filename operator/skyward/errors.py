@@ -57,6 +57,10 @@ class StoreUnavailable(SkyError):
     """The store could not commit (disk full, I/O error, closed): nothing of this work was written, try again later."""
 
 
+class LeadershipLost(SkyError):
+    """Another operator holds the lease: write nothing, call nobody, end this process."""
+
+
 class HistoryExpired(SkyError):
     """The change log no longer reaches back to the version asked for: list again."""
 

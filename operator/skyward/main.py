@@ -7,6 +7,7 @@ import difflib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
@@ -18,11 +19,14 @@ from pydantic import ValidationError
 from pydantic_core import ErrorDetails
 from pydantic_settings import SettingsError
 
-from skyward.errors import SkyError
+from skyward.errors import LeadershipLost, SkyError
 from skyward.logs import configure_logs
 from skyward.settings import Settings
 
 _log = structlog.get_logger()
+LONGEST_STOP_S = 9.5
+LEADERSHIP_LOST = 3
+"""Exit status when another operator leads now."""
 _PREFIX = "SKYWARD_"
 _OTHERS = ("SKYWARD_CONFIG", "SKYWARD_PYTHON", "SKYWARD_INSTANCE", "SKYWARD_NODE")
 """Variables that are read by clients and nodes, not here."""
@@ -136,6 +140,8 @@ async def _until_told(settings: Settings) -> None:
 
     def stop() -> None:
         nonlocal told
+        if not told:
+            _end_soon()
         told = True
         serving.cancel()
 
@@ -147,6 +153,16 @@ async def _until_told(settings: Settings) -> None:
         if not told:
             raise
         _log.info("operator stopped")
+    except LeadershipLost as error:
+        _log.error("leadership lost", error=str(error))
+        raise typer.Exit(LEADERSHIP_LOST) from None
+
+
+def _end_soon() -> None:
+    """Everything on record survives any end: whatever still hangs then (a thread in a call to a dead mount) is abandoned."""
+    timer = threading.Timer(LONGEST_STOP_S, os._exit, (0,))
+    timer.daemon = True
+    timer.start()
 
 
 def _complain(message: str) -> None:

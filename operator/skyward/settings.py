@@ -26,6 +26,30 @@ class IntakeSettings(_Group):
     """How often the directory is read although the watcher says nothing; a dead watcher costs at most this."""
     absence_s: float = Field(default=10.0, ge=0)
     """A pool counts as removed only when its document was missing in two readings this far apart."""
+    hold_pools: int = Field(default=1, ge=1)
+    """One reading may remove, or scale to zero, so many pools without an approval: one is somebody's plain edit."""
+    hold_share: float = Field(default=0.25, ge=0, le=1)
+    """The same as a share of all pools; the larger of the two counts. More at once is rather a wrong branch than a wish."""
+    hold_nodes: int = Field(default=10, ge=0)
+    """So many nodes may be lost that way, and by several pools made smaller: as many as a person still has an eye on."""
+
+
+class CeilingSettings(_Group):
+    """What no plan gets past, however it came about: counted from instances and create calls, not from records. A pool that
+    reaches one says `WithinLimits=False`; what runs stays."""
+
+    pool_instances: int = Field(default=1000, ge=0)
+    """Instances of one pool, leaving ones included; ten times what a large pool has."""
+    instances: int = Field(default=10_000, ge=0)
+    """Instances of all pools: what one operator is built for."""
+    pool_creates: int = Field(default=500, ge=1)
+    """Instances that one pool asks for within ten minutes: a pool that makes and loses nodes all the time stops there."""
+    creates: int = Field(default=2000, ge=1)
+    """Instances that all pools ask for within ten minutes."""
+    pool_usd_per_hour: float = Field(default=500.0, ge=0)
+    """$/h of one pool: five nodes of eight large GPUs."""
+    usd_per_hour: float = Field(default=1000.0, ge=0)
+    """$/h of all pools: what a weekend of a mistake may cost at most is 64 times this."""
 
 
 class ControllerSettings(_Group):
@@ -35,6 +59,9 @@ class ControllerSettings(_Group):
     """Nodes reconciled at once; they wait for the store alone."""
     create_timeout_s: float = Field(default=120.0, gt=0)
     """A create call without an answer after this long has an unknown outcome."""
+    creates_at_once: int = Field(default=16, ge=2)
+    """Create calls under way at one provider; a pool holds at most half of them, so that one that hangs holds up no other."""
+    ceilings: CeilingSettings = CeilingSettings()
     agent_lease_s: float = Field(default=30.0, gt=0)
     """A node whose agent was silent this long loses its attempts."""
 
@@ -64,6 +91,8 @@ class Settings(BaseSettings):
     """Everything the operator must not lose; one operator at a time."""
     cache: Path = Field(default_factory=lambda: default_cache(os.environ))
     """Python environments of local nodes, one for each recipe; may be removed while no local node runs."""
+    installation: str | None = None
+    """For a new state directory: the installation, by its uid, whose instances are to be taken over. None makes a new one."""
     listen: str = "127.0.0.1:6780"
     """Address of the HTTP API. Port 0 picks a free one."""
     tasks: str = "127.0.0.1:6781"

@@ -17,6 +17,7 @@ from skyward.apiserver import ApiServer
 from skyward.client.config import ClientConfig
 from skyward.contracts import Change, Manifest, Verb
 from skyward.errors import AlreadyExists, Conflict, HistoryExpired, Invalid, NotFound
+from skyward.facts import Decision, DecisionRecord, Revision
 from skyward.system.clock import SystemClock, SystemIds
 from skyward.system.files import SystemFiles
 from skyward.system.keys import Keys, load_keys
@@ -36,6 +37,8 @@ class MemoryStore:
     def __init__(self) -> None:
         self.objects: dict[tuple[type[Object], str], Object] = {}
         self.log: list[Change] = []
+        self.revisions: list[Revision] = []
+        self.decided: list[DecisionRecord] = []
         self.floor = 0
         self.newest = 0
         self._callbacks: list[Callable[[Sequence[Change]], None]] = []
@@ -96,9 +99,33 @@ class _Transaction:
             return old
         return self._write(obj, Verb.ADDED if old is None else Verb.MODIFIED)
 
+    def revisions(self, pool_uid: str) -> tuple[Revision, ...]:
+        return tuple(one for one in self._store.revisions if one.pool_uid == pool_uid)
+
+    def put_revision(self, revision: Revision) -> None:
+        self._store.revisions.append(revision)
+
+    def drop_revisions(self, pool_uid: str, before: int) -> None:
+        self._store.revisions = [
+            one for one in self._store.revisions if one.pool_uid != pool_uid or one.number >= before
+        ]
+
     def delete(self, obj: Object) -> None:
         if self._store.objects.pop((type(obj), obj.key), None) is not None:
             self._write(obj, Verb.DELETED)
+
+    def decisions(self, uid: str) -> tuple[DecisionRecord, ...]:
+        return tuple(record for record in self._store.decided if record.uid == uid)
+
+    def decisions_of(self, kind: str, key: str) -> tuple[DecisionRecord, ...]:
+        return tuple(record for record in self._store.decided if (record.kind, record.key) == (kind, key))
+
+    def last_decision(self, uid: str, decision: Decision) -> DecisionRecord | None:
+        same = [record for record in self.decisions(uid) if record.decision.rule == decision.rule]
+        return same[-1] if same else None
+
+    def put_decision(self, record: DecisionRecord) -> None:
+        self._store.decided.append(record)
 
     def _write(self, obj: Any, verb: Verb) -> Any:
         store = self._store

@@ -33,7 +33,7 @@ ROUTES = [
         (method, f"{GROUP}/namespaces/default/{plural}/x{sub}")
         for plural in ("pools", "nodes", "tasks", "sources", "events")
         for method in ("GET", "PUT", "PATCH", "DELETE")
-        for sub in ("", "/status", "/scale", "/log")
+        for sub in ("", "/status", "/scale", "/revisions", "/log", "/why")
     ),
     ("POST", f"{GROUP}/namespaces/default/pools"),
     ("GET", "/no/such/path"),

@@ -259,14 +259,16 @@ def test_deleting_a_task_cancels_it(world: World, client: ObjectClient) -> None:
     assert client.get("tasks", "default", "square-abcde")["status"]["phase"] == TaskPhase.CANCELLED
 
 
-def test_sources_and_events_are_read_only(world: World, client: ObjectClient, http: httpx.Client) -> None:
+def test_events_are_read_only_and_sources_are_not_deleted(
+    world: World, client: ObjectClient, http: httpx.Client
+) -> None:
     pool = make_pool()
     world.put(Source(metadata=pool.metadata.replace(name="manifests"), spec=SourceSpec(path="/m")))
 
     assert client.get("sources", "default", "manifests")["spec"]["path"] == "/m"
-    for plural in ("sources", "events"):
+    for plural, methods in (("sources", ("POST", "DELETE")), ("events", ("PUT", "PATCH", "DELETE"))):
         path = f"/apis/skyward.dev/v1alpha1/namespaces/default/{plural}/manifests"
-        for method in ("PUT", "PATCH", "DELETE"):
+        for method in methods:
             assert http.request(method, path, json={}).status_code == 405
 
 

@@ -102,3 +102,18 @@ def test_nodes_are_cordoned_and_pools_scaled(keys: Keys, tmp_path: Path) -> None
             list(client.watch("pools", "default", resource_version="100000"))
 
     talk_to_server(keys, tmp_path, talk)
+
+
+def test_the_story_of_a_node_outlives_it(keys: Keys, tmp_path: Path) -> None:
+    def talk(client: ObjectClient, put: Callable[[Pool], Pool]) -> None:
+        node = put(make_node(put(make_pool())))  # type: ignore[arg-type]
+        name = node.metadata.name
+        client.delete("nodes", "default", name)
+        alive = client.why("nodes", "default", name)
+
+        assert alive["summary"] == f"node {name} is leaving: a user asked for it"
+        assert [line["sentence"] for chapter in alive["chapters"] for line in chapter["lines"]][-1] == (
+            "Deletion asked for by admin."
+        )
+
+    talk_to_server(keys, tmp_path, talk)

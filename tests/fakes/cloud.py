@@ -8,9 +8,9 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from skyward.api import Json
-from skyward.contracts import DriverFacts, HostKeyTrust
+from skyward.contracts import Clock, DriverFacts, HostKeyTrust
 from skyward.errors import InstanceNotFound, InsufficientCapacity, NotYet, OutcomeUnknown, ProviderError
-from skyward.facts import Instance, InstanceState, LaunchOutcome, LaunchRequest, Listing, Offering
+from skyward.facts import Instance, InstanceState, LaunchOutcome, LaunchRequest, Listing, Notice, Offering
 from tests.fakes.time import FakeClock
 
 
@@ -28,6 +28,10 @@ class Machine:
     lost: InstanceState | None = None
     delete_asked_at: float | None = None
     gone_at: float = float("inf")
+    pool: str = ""
+    epoch: int | None = None
+    host_id: str = ""
+    notice: Notice | None = None
 
 
 @dataclass
@@ -45,6 +49,11 @@ class Faults:
     listing_is_down: bool = False
     hangs: Callable[[str], bool] = lambda pool_uid: False
     """Whether creates and deletes for this pool uid never answer."""
+    hides: Callable[[str], bool] = lambda instance_id: False
+    """Which instances no listing shows although they are there, and may be asked for by id."""
+    get_errors: list[ProviderError] = field(default_factory=list)
+    answers: Callable[[tuple[Instance, ...]], tuple[Instance, ...]] = lambda instances: instances
+    """What becomes of the answer of a create call on its way."""
     capacity: int | None = None
     """The most machines that may exist at once."""
 
@@ -66,6 +75,8 @@ class FakeCloud:
         self.peak: Counter[str] = Counter()
         """Most machines of one pool uid that ever existed at once."""
         self.created: list[LaunchRequest] = []
+        self.hosts: tuple[str, ...] = ()
+        """What machines are made on: the first that the launch does not avoid. Without hosts they have no name."""
         self.drift: dict[str, str] = {}
         """Instances that no longer are what was asked for, and why."""
         self.before_create: Callable[[LaunchRequest], None] = lambda request: None
@@ -107,6 +118,10 @@ class FakeCloud:
         self._machines[instance_id].lost = state
         self.on_gone(instance_id)
 
+    def announce(self, instance_id: str, in_s: float) -> None:
+        """The provider says that it takes the machine; that it does is the test's to do."""
+        self._machines[instance_id].notice = Notice(self.clock.now() + in_s, "spot capacity is needed elsewhere")
+
     def vanish(self, instance_id: str) -> None:
         """The machine is gone and no listing shows it any more."""
         self._machines[instance_id].gone_at = self.clock.now()
@@ -129,7 +144,8 @@ class FakeCloud:
 
     def listing(self, provider: str, owner: str, started_at: float) -> Listing:
         now = self.clock.now()
-        shown = [m for m in self.alive.values() if m.owner == owner and m.visible_at <= now]
+        visible = [m for m in self.alive.values() if m.owner == owner and m.visible_at <= now]
+        shown = [machine for machine in visible if not self.faults.hides(machine.id)]
         return Listing(provider, tuple(self.picture(machine) for machine in shown), started_at, now)
 
     def delete(self, instance_id: str) -> None:
@@ -168,6 +184,10 @@ class FakeCloud:
             created_at=machine.created_at,
             offering="small",
             usd_per_hour=0.25,
+            pool=machine.pool,
+            epoch=machine.epoch,
+            host_id=machine.host_id,
+            notice=machine.notice,
         )
 
     def _make(self, request: LaunchRequest) -> Machine:
@@ -181,6 +201,9 @@ class FakeCloud:
             created_at=now,
             up_at=now + self._boot_s,
             visible_at=now + self._visibility_s,
+            pool=request.pool,
+            epoch=request.epoch,
+            host_id=next((host for host in self.hosts if host not in request.avoid_hosts), ""),
         )
         self._machines[machine.id] = machine
         return machine
@@ -190,10 +213,16 @@ class FakeDriver:
     """The plug of one operator into the cloud."""
 
     def __init__(
-        self, cloud: FakeCloud, *, has_token: bool = True, visibility_s: float = 0.0, max_count: int = 100
+        self,
+        cloud: FakeCloud,
+        *,
+        has_token: bool = True,
+        visibility_s: float = 0.0,
+        max_count: int = 100,
+        clock: Clock | None = None,
     ) -> None:
         self._cloud = cloud
-        self._clock = cloud.clock
+        self._clock: Clock = clock or cloud.clock
         self._facts = DriverFacts(
             name="local",
             same_host=False,
@@ -234,11 +263,13 @@ class FakeDriver:
             raise OutcomeUnknown("the answer was lost", request.launch)
         short = len(instances) < request.count
         return LaunchOutcome(
-            instances, InsufficientCapacity("no more capacity", request.offering.id) if short else None
+            faults.answers(instances), InsufficientCapacity("no more capacity", request.offering.id) if short else None
         )
 
     async def get(self, instance_id: str) -> Instance:
         self._cloud.calls["get"] += 1
+        if self._cloud.faults.get_errors:
+            raise self._cloud.faults.get_errors.pop(0)
         return self._cloud.get(instance_id)
 
     async def list(self, owner: str) -> Listing:

@@ -7,10 +7,11 @@ import json
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 from skyward.api import Phase
-from skyward.contracts import Holder, TaskQueue
-from skyward.facts import AgentSession, BootstrapProgress, BootstrapRequest, BootstrapState, NodeConfig
+from skyward.contracts import Clock, Holder, TaskQueue
+from skyward.facts import AgentSession, BootstrapProgress, BootstrapRequest, BootstrapState, CheckState, NodeConfig
 from skyward_agent.wire.messages import SUCCEEDED, AttemptId, Lease, Report, Result
 from tests.fakes.cloud import FakeCloud
 from tests.fakes.ids import FakeIds
@@ -39,6 +40,8 @@ class FakeMachines:
         """So many next bootstraps end in a failing step."""
         self.always_fails: Callable[[BootstrapRequest], bool] = lambda request: False
         self.agents: dict[str, FakeAgent] = {}
+        self.said: dict[str, dict[str, Any]] = {}
+        """What each node's agent says of it besides: fields of its session, by node uid. Checks pass unless it says so."""
         self.executed: Counter[tuple[str, int]] = Counter()
         self.link: FakeLink | None = None
         self._ids = ids
@@ -51,6 +54,12 @@ class FakeMachines:
         self.agents[node_uid] = FakeAgent(node_uid, instance, self._ids.uid())
         if self.link is not None:
             self.link.admit(node_uid)
+
+    def say(self, node_uid: str, **fields: Any) -> None:
+        """With its next heartbeat, and from then on."""
+        self.said[node_uid] = {**self.said.get(node_uid, {}), **fields}
+        if self.link is not None:
+            self.link.hear(node_uid)
 
     def kill_agent(self, node_uid: str) -> None:
         self._end(self.agents[node_uid])
@@ -75,11 +84,11 @@ class FakeMachines:
 class FakeLink:
     """The gateway of one operator, with the agents behind it."""
 
-    def __init__(self, machines: FakeMachines, *, reconnect_s: float = 2.0) -> None:
+    def __init__(self, machines: FakeMachines, *, reconnect_s: float = 2.0, clock: Clock | None = None) -> None:
         self.configs: dict[str, NodeConfig] = {}
         self.dismissed: set[str] = set()
         self._machines = machines
-        self._clock = machines.cloud.clock
+        self._clock: Clock = clock or machines.cloud.clock
         self._reconnect_s = reconnect_s
         self._sessions: dict[str, AgentSession] = {}
         self._callbacks: list[Callable[[str], None]] = []
@@ -131,6 +140,7 @@ class FakeLink:
         if self.configs.get(node_uid) != config:
             self.configs[node_uid] = config
             self._tell_all()
+            self.hear(node_uid)
         self.admit(node_uid)
 
     def dismiss(self, node_uid: str, reason: str) -> None:
@@ -163,6 +173,19 @@ class FakeLink:
             self._tell_all()
             self._changed(node_uid)
 
+    def hear(self, node_uid: str) -> None:
+        """A heartbeat that says something new."""
+        known = self._sessions.get(node_uid)
+        if known is None or not known.connected or not known.ready:
+            return
+        self._sessions[node_uid] = replace(known, **self._words(node_uid))
+        self._changed(node_uid)
+
+    def _words(self, node_uid: str) -> dict[str, Any]:
+        is_checked = self.configs[node_uid].health_check is not None
+        check = CheckState.PASSING if is_checked else CheckState.UNKNOWN
+        return {"check": check, **self._machines.said.get(node_uid, {})}
+
     def beat(self) -> None:
         """Every agent is heard; nobody is told."""
         for uid, session in self._sessions.items():
@@ -173,7 +196,8 @@ class FakeLink:
         await self._clock.sleep(self._machines.warm_s)
         if not self._is_current(agent):
             return
-        self._sessions[agent.node_uid] = replace(self._sessions[agent.node_uid], ready=True)
+        words = {"ready": True, **self._words(agent.node_uid)}
+        self._sessions[agent.node_uid] = replace(self._sessions[agent.node_uid], **words)
         self._changed(agent.node_uid)
         holder = self._holder(agent.node_uid)
         if self._queue is None or holder is None:

@@ -30,6 +30,27 @@ class FakeClock:
     def advance(self, seconds: float) -> None:
         self._elapsed += seconds
 
+    def set_wall(self, by: float) -> None:
+        """Somebody sets the wall clock, forward or back; monotonic time goes on."""
+        self._start += by
+
+
+class WallClock:
+    """The clock of one host, whose wall time may be set wrong."""
+
+    def __init__(self, clock: FakeClock) -> None:
+        self._clock = clock
+        self.off_s = 0.0
+
+    def now(self) -> float:
+        return self._clock.now() + self.off_s
+
+    def monotonic(self) -> float:
+        return self._clock.monotonic()
+
+    async def sleep(self, seconds: float) -> None:
+        await self._clock.sleep(seconds)
+
 
 class VirtualLoop(asyncio.SelectorEventLoop):
     """Timers fire in order without real time passing; a loop that could only wait for ever raises instead."""

@@ -14,7 +14,7 @@ from typing import Any
 from skyward.api import SERVER_NAME
 from skyward.client.config import ClientConfig
 from skyward.contracts import TaskQueue
-from skyward.facts import NodeConfig
+from skyward.facts import HealthCheck, NodeConfig
 from skyward.gateway.gateway import Gateway
 from skyward.gateway.output import MemoryOutputLog
 from skyward_agent.wire.connection import FrameConnection
@@ -81,9 +81,13 @@ class World:
         self.configure(uid)
         return uid
 
-    def configure(self, uid: str, *, schedulable: bool = True, rank: int = 0) -> None:
+    def configure(
+        self, uid: str, *, schedulable: bool = True, rank: int = 0, health_check: HealthCheck | None = None
+    ) -> None:
         if self.gateway is not None:
-            self.gateway.configure(uid, NodeConfig(POOL, 1, (("A", "1"),), None, None, schedulable, rank, ()))
+            self.gateway.configure(
+                uid, NodeConfig(POOL, 1, (("A", "1"),), None, None, schedulable, rank, (), health_check)
+            )
 
     async def start(self) -> None:
         queue: TaskQueue = self.queue

@@ -45,6 +45,8 @@ class MemoryFiles:
         self.watching = Watching.ALIVE
         self.watches = 0
         self.writes = 0
+        self.walks = 0
+        self.reads = 0
         self._inodes: dict[str, int] = {}
         self._next_inode = 1
         self._changed: list[asyncio.Event] = []
@@ -87,11 +89,13 @@ class MemoryFiles:
             inode=self._inodes[real],
             size=len(content) if isinstance(content, bytes) else 0,
             modified_ns=self._inodes[real],
+            changed_ns=self._inodes[real],
             is_regular=isinstance(content, bytes),
             is_directory=real in self.directories,
         )
 
     def walk(self, root: Path) -> Sequence[Path]:
+        self.walks += 1
         real = self._reach(str(root))
         if real not in self.directories:
             raise NotADirectoryError(errno.ENOTDIR, "Not a directory", str(root))
@@ -106,6 +110,7 @@ class MemoryFiles:
         return Path(self._follow(str(path)))
 
     def read(self, path: Path, limit: int) -> bytes:
+        self.reads += 1
         if self.before_read is not None:
             self.before_read(str(path))
         content = self.entries.get(self._reach(str(path)))
@@ -127,6 +132,15 @@ class MemoryFiles:
             raise OSError(errno.EROFS, "Read-only file system", str(path))
         self.entries.pop(str(path), None)
         self._wake()
+
+    def sweep(self, root: Path) -> Sequence[Path]:
+        self._reach(str(root))
+        left = [
+            name for name in self.entries if posixpath.basename(name).startswith(".skyward-") and name[-1].isdigit()
+        ]
+        for name in left:
+            del self.entries[name]
+        return [Path(name) for name in left]
 
     async def watch(self, root: Path) -> AsyncIterator[None]:
         self.watches += 1

@@ -27,6 +27,20 @@ def test_a_removed_document_removes_its_pool_after_two_looks() -> None:
     play(scene)
 
 
+@pytest.mark.parametrize("length", [len("apiVersion: skyward.dev/v1alpha1\nkind: Pool\nmetadata: {name: hel"), 40, 0])
+def test_a_document_cut_short_removes_nothing_whatever_name_it_shows(length: int) -> None:
+    async def scene(world: World) -> None:
+        world.put("hello.yaml", manifest("hello"))
+        async with world.running():
+            world.put("hello.yaml", manifest("hello")[:length])
+            await world.passes(5 * ABSENCE_S)
+
+            assert await world.leaving() == []
+            assert (await world.acceptance())[:2] == (Status.FALSE, Reason.MANIFEST_INVALID)
+
+    play(scene)
+
+
 def test_a_document_that_comes_back_in_time_is_kept() -> None:
     async def scene(world: World) -> None:
         world.put("hello.yaml", manifest("hello"))

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any, cast
+
 import pytest
 
 from skyward.api import FINALIZER, Event, Reason, Status
+from skyward.contracts import Store
 from tests.intake.files import Watching
-from tests.intake.world import World, manifest, play
+from tests.intake.world import POLL_S, World, manifest, play
 
 
 def test_a_saved_file_becomes_a_pool_and_an_edit_a_generation() -> None:
@@ -228,7 +232,7 @@ def test_files_that_change_while_they_are_read_give_no_snapshot() -> None:
 
             def change(path: str) -> None:
                 if path.endswith("hello.yaml"):
-                    world.files.entries[path] = manifest("hello", next(counter)).encode()
+                    world.files.put(path, manifest("hello", next(counter)))
 
             world.files.before_read = change
             await world.passes(12)
@@ -239,6 +243,64 @@ def test_files_that_change_while_they_are_read_give_no_snapshot() -> None:
             await world.passes(12)
             assert (await world.the_pool()).spec.nodes > 2
             assert (await world.readiness()).reason is Reason.SOURCE_READ
+
+    play(scene)
+
+
+def test_content_decides_though_no_mark_of_the_file_moved() -> None:
+    async def scene(world: World) -> None:
+        world.put("hello.yaml", manifest("hello"))
+        async with world.running():
+            await world.passes(30)
+            world.files.entries["/manifests/hello.yaml"] = manifest("hello", 3).encode()
+            await world.passes(60 + 2 * POLL_S)
+
+            assert (await world.the_pool()).spec.nodes == 3
+
+    play(scene)
+
+
+class DeafStore:
+    """A store that never tells of a change."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.installation = store.installation
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+    def subscribe(self, callback: object) -> Callable[[], None]:
+        return lambda: None
+
+
+def test_a_change_of_the_store_that_nobody_told_is_found() -> None:
+    async def scene(world: World) -> None:
+        world.put("hello.yaml", manifest("hello"))
+        async with world.running():
+            world.store = cast(Store, DeafStore(world.store))
+        async with world.running():
+            await world.mark_deleted("default/hello")
+            await world.finish_deletion()
+            await world.passes(60 + 2 * POLL_S)
+
+            assert (await world.the_pool()).metadata.deletion_timestamp is None
+
+    play(scene)
+
+
+def test_files_that_did_not_change_are_not_read_again() -> None:
+    async def scene(world: World) -> None:
+        for index in range(100):
+            world.put(f"{index}.yaml", manifest(f"pool-{index}"))
+        async with world.running():
+            await world.passes(25)
+            before = world.files.reads
+            world.put("7.yaml", manifest("pool-7", 3))
+            await world.passes(1)
+
+            assert (await world.the_pool("default/pool-7")).spec.nodes == 3
+            assert world.files.reads - before < 10
 
     play(scene)
 

@@ -20,7 +20,7 @@ from skyward.api import (
     find,
     to_time,
 )
-from skyward.contracts import Transaction
+from skyward.contracts import Store, Transaction
 from skyward.intake import MARKER, DirectorySource
 from skyward.store import memory_store
 from tests.fakes.ids import FakeIds
@@ -45,7 +45,7 @@ class World:
         self.ids = FakeIds()
         self.files = MemoryFiles()
         self.files.make_directory(ROOT)
-        self.store = memory_store(self.clock, self.ids)
+        self.store: Store = memory_store(self.clock, self.ids)
         self.settings = settings
         self.source = self.make_source()
 

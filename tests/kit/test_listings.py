@@ -6,7 +6,8 @@ from collections.abc import Awaitable, Callable
 import pytest
 
 from skyward.errors import ProviderError, ProviderUnavailable, RateLimited
-from skyward.facts import LaunchRequest, Offering
+from skyward.facts import LaunchRequest, Listing, Offering
+from skyward.kit.lineage import Doubt
 from skyward.kit.listings import Listings
 from tests.fakes.cloud import FakeCloud, FakeDriver
 from tests.fakes.ids import FakeIds
@@ -130,5 +131,32 @@ def test_refresh_raises_what_the_reading_raised() -> None:
             await listings.refresh("local")
         with pytest.raises(ProviderError, match="no driver"):
             await listings.refresh("nowhere")
+
+    with_listings(main)
+
+
+def test_what_raises_a_doubt_is_not_acted_on_from_that_moment() -> None:
+    async def main(listings: Listings, cloud: FakeCloud, woken: list[str]) -> None:
+        doubts: list[Doubt] = []
+
+        async def judge(listing: Listing) -> Doubt | None:
+            return next(iter(doubts), None)
+
+        listings.judge_by(judge)
+        await asyncio.sleep(5)
+        assert listings.fresh("local", cloud.clock.now())
+        before = listings.newest("local")
+        doubts.append(Doubt("local", ()))
+        with pytest.raises(ProviderError, match="skyctl adopt"):
+            await listings.refresh("local")
+        assert not listings.fresh("local", cloud.clock.now())
+        assert listings.newest("local") == before
+        assert listings.doubt("local") == doubts[0]
+        doubts.clear()
+        await listings.refresh("local")
+
+        assert listings.fresh("local", cloud.clock.now())
+        assert listings.doubt("local") is None
+        assert woken == ["local"] * 3
 
     with_listings(main)

@@ -15,7 +15,7 @@ import pytest
 from skyward.api import PoolCondition, Status
 from skyward.facts import InstanceState
 from skyward.planner import CreateNode
-from skyward.planner.rollout import bounds
+from skyward.planner.bounds import bounds
 from tests.builders import make_pool
 from tests.planner.tiny_world import TinyWorld, hash_of
 

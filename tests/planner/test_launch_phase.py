@@ -171,3 +171,38 @@ def test_no_create_call_for_a_pool_that_is_paused_or_going(observed: ObservedNod
 
     assert not isinstance(step, StartLaunch)
     assert not (isinstance(step, ResumeLaunch) and step.replay)
+
+
+# --- while the provider cannot be observed -----------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("state", [LaunchState.PREPARED, LaunchState.SENT, LaunchState.UNKNOWN])
+@pytest.mark.parametrize("rules", [TOKEN, LISTING], ids=["token", "listing"])
+def test_no_create_call_is_sent_while_the_provider_cannot_be_observed(rules: NodeRules, state: LaunchState) -> None:
+    unobserved = launching(state, listed_at=None)
+
+    planned = plan(unobserved, replace(rules, started_at=RESTARTED))
+
+    assert planned.step == Wait()
+    assert planned.requeue_after_s is not None
+
+
+def test_a_new_node_is_not_launched_while_the_provider_cannot_be_observed() -> None:
+    planned = plan(replace(pending_node(POOL), listed_at=None))
+
+    launched = next(update for update in planned.conditions if update.type == NodeCondition.LAUNCHED)
+    assert planned.step == Wait()
+    assert (launched.status, launched.reason) == (Status.FALSE, Reason.NOT_SYNCED)
+    assert [decision.rule for decision in planned.decisions] == ["unsynced"]
+
+
+def test_after_many_calls_without_an_answer_a_listing_may_prove_a_token_absent_between_two_of_them() -> None:
+    rules = replace(TOKEN, started_at=NOW - 10_000)
+    unanswered = launching(LaunchState.UNKNOWN, attempts=6, created_at=NOW - 500, sent_at=NOW - 70)
+
+    early = plan(replace(unanswered, listed_at=NOW - 11), rules)
+    late = plan(replace(unanswered, listed_at=NOW - 10), rules)
+
+    assert early.step == Wait()
+    assert late.step == ResumeLaunch(replay=False, bind=False, absent=True, message=late.step.message)  # type: ignore[union-attr]
+    assert [decision.rule for decision in early.decisions] == ["outcome-unknown"]

@@ -116,21 +116,6 @@ def test_deletion_is_asked_for_even_when_the_listing_no_longer_shows_the_instanc
     assert isinstance(plan(leaving(unschedulable=True, state=None)).step, Terminate)
 
 
-def test_is_gone_when_a_listing_that_began_after_the_request_shows_nothing() -> None:
-    early = leaving(unschedulable=True, asked_s=5, state=None, listed_at=NOW - 6)
-    late = leaving(unschedulable=True, asked_s=5, state=None, listed_at=NOW - 5)
-
-    assert plan(early).step == Wait()
-    assert isinstance(plan(late).step, Finish)
-
-
-def test_a_young_instance_may_still_be_hidden() -> None:
-    young = leaving(unschedulable=True, asked_s=5, state=None)
-    young = replace(young, launch=make_launch([young.node], created_at=NOW - 29))
-
-    assert plan(young).step == Wait()
-
-
 def test_is_gone_when_the_provider_says_so() -> None:
     assert isinstance(plan(leaving(unschedulable=True, asked_s=5, state=InstanceState.GONE)).step, Finish)
 

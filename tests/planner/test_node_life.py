@@ -87,15 +87,6 @@ def test_a_lost_instance_fails_its_node(state: InstanceState, reason: Reason) ->
     assert step.reason is reason
 
 
-def test_absence_counts_only_when_the_listing_began_late_enough_after_the_binding() -> None:
-    early = plan(bound(state=None, listed_at=NOW - 70))
-    late = plan(bound(state=None, listed_at=NOW - 69))
-
-    assert early.step == Wait()
-    assert isinstance(late.step, FailNode)
-    assert late.step.reason is Reason.INSTANCE_LOST
-
-
 def test_an_agent_that_answers_stands_above_a_listing_without_its_machine() -> None:
     observed = replace(ready_node(POOL), instance=None)
 
@@ -163,13 +154,20 @@ def test_a_host_with_another_key_is_given_up() -> None:
     assert status_of(planned, NodeCondition.HOST_KEY_VERIFIED) == (Status.FALSE, Reason.HOST_KEY_MISMATCH)
 
 
-def test_a_started_agent_has_some_time_to_call_home() -> None:
+def test_an_agent_that_does_not_call_home_is_started_again_and_given_up_in_the_end() -> None:
     observed = bound((NodeCondition.BOOTSTRAPPED, Status.TRUE, 20), bootstrap=BootstrapState.DONE)
+    assert plan(observed).step == Wait()
+    assert plan(observed).requeue_after_s == RULES.registration_deadline_s / (RULES.max_restarts + 1) - 20
 
-    assert plan(observed).requeue_after_s == 100
-    late = plan(observed, now=NOW + 100).step
-    assert isinstance(late, FailNode)
-    assert late.reason is Reason.TIMED_OUT
+    again = plan(observed, now=NOW + 10)
+
+    assert isinstance(again.step, RunBootstrap)
+    assert (again.step.restart, again.step.attempt) == (True, 1)
+    assert status_of(again, NodeCondition.BOOTSTRAPPED) == (Status.FALSE, Reason.BOOTSTRAPPING)
+    tried = observed.node.status.replace(restarts=RULES.max_restarts)
+    last = plan(replace(observed, node=observed.node.replace(status=tried)), now=NOW + 10).step
+    assert isinstance(last, FailNode)
+    assert last.reason is Reason.TIMED_OUT
 
 
 # --- the agent answers -------------------------------------------------------------------------------------------
@@ -328,7 +326,7 @@ def test_after_an_operator_restart_a_ready_node_is_unknown_for_one_lease() -> No
     during, after = plan(observed, rules), plan(observed, rules, now=NOW + 29)
 
     assert (during.step, during.requeue_after_s) == (Wait(), 29)
-    assert status_of(during, NodeCondition.READY) == (Status.UNKNOWN, Reason.AGENT_LOST)
+    assert status_of(during, NodeCondition.READY) == (Status.UNKNOWN, Reason.AGENT_AWAITED)
     assert isinstance(after.step, RunBootstrap)
     assert status_of(after, NodeCondition.READY) == (Status.FALSE, Reason.AGENT_LOST)
 
@@ -391,3 +389,25 @@ def _after(observed: ObservedNode, planned: NodePlan, now: float = NOW) -> Node:
     assert is_true(conditions, NodeCondition.INITIALIZED)
     restarts = node.status.restarts + (isinstance(planned.step, RunBootstrap) and planned.step.restart)
     return node.replace(status=node.status.replace(conditions=conditions, restarts=restarts))
+
+
+def test_an_agent_that_comes_back_after_a_long_silence_has_time_to_get_ready() -> None:
+    conditions = [(NodeCondition.INITIALIZED, Status.TRUE, 9_000), (NodeCondition.READY, Status.FALSE, 5_000)]
+    observed = bound((NodeCondition.BOOTSTRAPPED, Status.TRUE, 9_000), *conditions)
+
+    def back(ago_s: float) -> NodePlan:
+        return plan(replace(observed, session=make_session(observed.node, ready=False, since=NOW - ago_s)))
+
+    assert back(RULES.lease_s - 1).step == Wait()
+    assert isinstance(back(RULES.lease_s).step, FailNode)
+
+
+def test_the_silence_before_its_agent_was_started_again_does_not_count_against_a_node() -> None:
+    conditions = [(NodeCondition.INITIALIZED, Status.TRUE, 9_000), (NodeCondition.READY, Status.FALSE, 5_000)]
+
+    def restarted(ago_s: float) -> NodePlan:
+        observed = bound((NodeCondition.BOOTSTRAPPED, Status.TRUE, ago_s), *conditions)
+        return plan(replace(observed, session=make_session(observed.node, ready=False, since=NOW - ago_s)))
+
+    assert restarted(RULES.initialization_deadline_s - 1).step == Wait()
+    assert isinstance(restarted(RULES.initialization_deadline_s).step, FailNode)

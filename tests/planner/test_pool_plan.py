@@ -345,7 +345,7 @@ def test_only_the_newest_failures_are_kept() -> None:
 
     forgotten = [action.node for action in plan(pool, *records).actions if isinstance(action, ForgetNode)]
 
-    assert forgotten == [records[5].node.key, records[6].node.key]
+    assert forgotten == [records[6].node.key]
 
 
 # --- status ------------------------------------------------------------------------------------------------------

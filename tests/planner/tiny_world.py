@@ -1,20 +1,24 @@
 """A tiny world around both planners: rows, a cloud that needs one tick per state, and agents. One pass is: the pool's plan
-applied, then one step of every node, then one tick of the cloud. No clock, no chance: faults are done by the test."""
+applied, then one step of every node, then one tick of the cloud. No clock, no chance but the test's own: faults are done by
+the test, and the order of things is fixed unless it brings a `Random`."""
 
 from __future__ import annotations
 
 from collections import Counter
 from dataclasses import dataclass, field, replace
+from random import Random
 
-from skyward.api import Node, NodeSpec, Pool, Status, find, is_true, template_hash, to_time
+from skyward.api import Node, NodeSpec, ObjectMeta, Pool, Status, find, is_true, template_hash, to_time
 from skyward.facts import (
     AgentSession,
     BootstrapProgress,
     BootstrapState,
+    Decision,
     Instance,
     InstanceState,
     Launch,
     LaunchState,
+    LookUp,
     ObservedNode,
     ObservedPool,
 )
@@ -36,12 +40,13 @@ from skyward.planner import (
     plan_node,
     plan_pool,
 )
+from skyward.planner.bounds import Availability, bounds
 from skyward.planner.places import Member, Place, classify
-from skyward.planner.rollout import bounds
 from tests.builders import LOCAL, NOW, make_instance, make_launch, make_market, make_node
 
 RULES = NodeRules(started_at=NOW - 1, has_token=True, visibility_s=0, absence_s=0, same_host=True)
-VOLUNTARY = {"TooManyNodes", "TemplateChanged", "ReplaceRequested"}
+REPLACEMENT = {"TemplateChanged", "ReplaceRequested", "RestartRequested", "InstanceDrifted"}
+VOLUNTARY = {"TooManyNodes", *REPLACEMENT}
 
 
 @dataclass
@@ -54,6 +59,8 @@ class Machine:
     held: int = 0
     silent: bool = False
     """Its agent does not connect, however often it is started."""
+    boots: int = 1
+    """Ticks until it is up."""
 
 
 @dataclass
@@ -67,7 +74,12 @@ class TinyWorld:
     launches: dict[str, Launch] = field(default_factory=dict)
     machines: dict[str, Machine] = field(default_factory=dict)
     """By node key."""
-    conditions: tuple[tuple[str, str], ...] = ()
+    order: Random | None = None
+    """Shuffles nodes wherever they are looked at one after the other."""
+    delays: Random | None = None
+    """How long machines take to boot: nodes become ready in any order."""
+    decisions: tuple[Decision, ...] = ()
+    """Those that stand, of the newest pass."""
     actions: list[PoolAction] = field(default_factory=list)
     made: int = 0
     creates: int = 0
@@ -78,6 +90,17 @@ class TinyWorld:
         changed = self.pool.spec.model_validate({**self.pool.spec.model_dump(), **spec})
         generation = self.pool.metadata.generation + 1
         self.pool = self.pool.replace(spec=changed, metadata=self.pool.metadata.replace(generation=generation))
+
+    def annotate(self, name: str, value: str | None) -> None:
+        self.pool = self.pool.replace(metadata=_annotated(self.pool.metadata, name, value))
+
+    def annotate_node(self, key: str, name: str, value: str | None) -> None:
+        node = self.nodes[key]
+        self.nodes[key] = node.replace(metadata=_annotated(node.metadata, name, value))
+
+    def delete_node(self, key: str) -> None:
+        node = self.nodes[key]
+        self.nodes[key] = node.replace(metadata=node.metadata.replace(deletion_timestamp=to_time(self.now)))
 
     def delete_pool(self) -> None:
         self.pool = self.pool.replace(metadata=self.pool.metadata.replace(deletion_timestamp=to_time(self.now)))
@@ -123,6 +146,10 @@ class TinyWorld:
         good = all(member.place is Place.READY and not member.outdated for member in live)
         return good and len(live) == self.pool.spec.nodes == len(self.machines)
 
+    def at(self, slot: int) -> str:
+        """Key of the node that stands in this slot."""
+        return next(one.key for one in classify(self.observe()) if one.place.stands and one.slot == slot)
+
     def places(self) -> Counter[str]:
         return Counter(member.place.value for member in classify(self.observe()))
 
@@ -137,21 +164,30 @@ class TinyWorld:
 
     def one_pass(self, step_s: float = 1.0) -> None:
         self._plan_pool()
-        for key in sorted(self.nodes):
+        for key in self._keys():
             self._plan_node(key)
         self._tick()
         self.now += step_s
 
     def observe(self) -> ObservedPool:
-        return ObservedPool(self.pool, tuple(self.observe_node(key) for key in sorted(self.nodes)), synced=True)
+        return ObservedPool(self.pool, tuple(self.observe_node(key) for key in self._keys()), synced=True)
+
+    def _keys(self) -> list[str]:
+        keys = sorted(self.nodes)
+        if self.order is not None:
+            self.order.shuffle(keys)
+        return keys
 
     def observe_node(self, key: str) -> ObservedNode:
         node, machine = self.nodes[key], self.machines.get(key)
+        is_missing = bool(node.status.provider_id) and machine is None
         return ObservedNode(
             node=node,
             launch=self.launches.get(node.status.launch),
             instance=machine.instance if machine and node.status.provider_id else None,
             listed_at=self.now,
+            missing_since=self.now if is_missing else None,
+            looked_up=LookUp(self.now, None) if is_missing else None,
             bootstrap=BootstrapProgress(machine.bootstrap if machine else BootstrapState.IDLE),
             session=machine.session if machine else None,
             held=machine.held if machine else 0,
@@ -160,6 +196,7 @@ class TinyWorld:
     def _plan_pool(self) -> None:
         before = classify(self.observe())
         plan = plan_pool(self.observe(), self.now)
+        self.decisions = plan.decisions
         for action in plan.actions:
             self._apply(action)
         self.actions.extend(plan.actions)
@@ -170,18 +207,26 @@ class TinyWorld:
         assert not again.actions, f"planned again at the same instant: {again.actions}"
 
     def _check(self, before: tuple[Member, ...], actions: tuple[PoolAction, ...]) -> None:
-        limits = bounds(self.pool.spec)
+        limits, available = bounds(self.pool.spec), Availability.of(self.pool.spec, self.now)
         after = classify(self.observe())
         slots = [member.slot for member in after if member.place.stands]
         assert len(slots) == len(set(slots)), "two nodes stand in one slot"
         if self.pool.metadata.deletion_timestamp is not None:
             return
         assert len(slots) <= limits.ceiling, "above nodes + maxSurge"
-        working = {member.key for member in before if member.place is Place.READY}
+        working = {member.key: member for member in before if member.place is Place.READY}
         taken = [one for one in actions if isinstance(one, RetireNode) and one.node in working]
         if any(action.reason in VOLUNTARY for action in taken):
             ready = sum(member.place is Place.READY for member in after)
             assert ready >= limits.floor, "below nodes - maxUnavailable by our own choice"
+        if self.pool.spec.rollout.strategy == "Recreate" and any(isinstance(one, CreateNode) for one in actions):
+            live = [member for member in before if member.place is not Place.GONE]
+            assert not any(member.outdated for member in live), "two templates at once"
+        replaced = [working[action.node] for action in taken if action.reason in REPLACEMENT]
+        assert not any(member.is_protected for member in replaced), "took what must not be disrupted"
+        left = sum(available.holds(member) for member in after)
+        floor = limits.nodes if limits.surge else limits.floor
+        assert not replaced or left >= floor, "an old node was replaced with too few that serve"
 
     def _apply(self, action: PoolAction) -> None:
         match action:
@@ -236,12 +281,17 @@ class TinyWorld:
         self.launches[launch_id] = make_launch(
             [self.nodes[node.key]], launch_id, LaunchState.BOUND, created_at=self.now, instances=[instance_id]
         )
-        self.machines[node.key] = Machine(make_instance(instance_id, launch_id, InstanceState.STARTING))
+        self.machines[node.key] = Machine(
+            make_instance(instance_id, launch_id, InstanceState.STARTING),
+            boots=1 if self.delays is None else self.delays.randint(1, 6),
+        )
 
     def _tick(self) -> None:
         for key, machine in self.machines.items():
             if machine.instance.state is InstanceState.STARTING:
-                machine.instance = replace(machine.instance, state=InstanceState.UP)
+                machine.boots -= 1
+                if machine.boots <= 0:
+                    machine.instance = replace(machine.instance, state=InstanceState.UP)
             elif machine.instance.state is InstanceState.UP:
                 self._tick_agent(self.nodes[key], machine)
 
@@ -254,6 +304,11 @@ class TinyWorld:
         lost = machine.session is not None and not machine.session.connected
         if came_home and not machine.silent and (machine.session is None or (lost and node.status.restarts)):
             machine.session = AgentSession(node.metadata.uid, "1", True, self.now, self.now, ready=True)
+
+
+def _annotated(metadata: ObjectMeta, name: str, value: str | None) -> ObjectMeta:
+    annotations = {key: text for key, text in metadata.annotations.items() if key != name}
+    return metadata.replace(annotations=annotations if value is None else {**annotations, name: value})
 
 
 def hash_of(pool: Pool) -> str:

@@ -9,6 +9,7 @@ import pytest
 
 from skyward.api import Node, NodeCondition, Pool
 from skyward.contracts import Transaction
+from skyward.facts import InstanceState
 from tests.whole.world import World, condition, run_world
 
 SEEDS = range(4)
@@ -27,7 +28,7 @@ def test_a_map_finishes_while_machines_and_agents_die(seed: int) -> None:
             serving = [node for node in await world.nodes() if world.is_serving(node)]
             victim = rng.choice(serving)
             if rng.random() < 0.5:
-                world.cloud.vanish(victim.status.provider_id)
+                world.cloud.lose(victim.status.provider_id, InstanceState.FAILED)
             else:
                 world.machines.kill_agent(victim.metadata.uid)
         await world.until(lambda: world.is_done(task))

@@ -13,22 +13,24 @@ from skyward.api import Event, Node, NodeCondition, Pool, PoolCondition, Task, f
 from skyward.contracts import Holder, Store, Submission, Transaction
 from skyward.controllers import Deps, build
 from skyward.controllers.deps import Durations
-from skyward.facts import Launch, LaunchRequest, LaunchState
+from skyward.facts import Ceilings, Launch, LaunchRequest, LaunchState
 from skyward.intake import DirectorySource
 from skyward.kit.cache import ObjectCache
 from skyward.kit.controller import Controller
 from skyward.kit.directory import pool_facts
+from skyward.kit.leadership import Leadership
 from skyward.kit.lifecycle import Component, Named, run_all
 from skyward.kit.listings import Listings
+from skyward.kit.steady import SteadyClock
 from skyward.planner import is_gone
 from skyward.queue import DurableQueue
-from skyward.store import memory_store
+from skyward.store import SqlStore, memory_store
 from tests.builders import make_pool
 from tests.fakes.cloud import FakeCloud, FakeDriver
 from tests.fakes.ids import FakeIds
 from tests.fakes.nodes import FakeBootstrapper, FakeCredentials, FakeLink, FakeMachines
-from tests.fakes.seams import SeamDriver, Seams, SeamStore
-from tests.fakes.time import FakeClock, run_virtual
+from tests.fakes.seams import SeamDriver, SeamLeases, Seams, SeamStore
+from tests.fakes.time import FakeClock, WallClock, run_virtual
 from tests.intake.files import MemoryFiles
 
 PYTHON = "3.11"
@@ -37,14 +39,26 @@ MANIFESTS = Path("/manifests")
 
 class World:
     def __init__(
-        self, seed: int, clock: FakeClock, *, driver: dict[str, Any], cloud: dict[str, Any], with_intake: bool
+        self,
+        seed: int,
+        clock: FakeClock,
+        *,
+        driver: dict[str, Any],
+        cloud: dict[str, Any],
+        with_intake: bool,
+        store: SqlStore | None = None,
     ) -> None:
         self.seed = seed
         self.clock = clock
         self.ids = FakeIds(seed)
         self.cloud = FakeCloud(clock, **cloud)
         self.machines = FakeMachines(self.cloud, self.ids)
-        self.store: Store = memory_store(clock, self.ids)
+        self.wall = WallClock(clock)
+        """The operators' host."""
+        self.store = store or memory_store(clock, self.ids)
+        self.leadership: Leadership
+        """The operator's, since it was last started."""
+        self._operators = 0
         self.files = MemoryFiles()
         self.files.make_directory(str(MANIFESTS))
         self.credentials = FakeCredentials(self.ids)
@@ -54,6 +68,8 @@ class World:
         self.queue: DurableQueue
         """The operator's, since it was last started."""
         self.controllers: tuple[Controller, ...] = ()
+        self.ceilings = Ceilings()
+        """Of the next operator."""
         self._driver = driver
         self._with_intake = with_intake
         self._launches: dict[str, Launch] = {}
@@ -66,7 +82,12 @@ class World:
     async def start(self, seams: Seams | None = None) -> None:
         assert self.operator is None
         self.seams = seams or Seams(self.seed)
-        self.operator = asyncio.create_task(self._operate(self.seams), name="operator")
+        self.operator = asyncio.create_task(self._operate(self.seams, self.store), name="operator")
+
+    async def start_standby(self) -> asyncio.Task[None]:
+        """A second operator on the same store, which waits to lead; once it does, it is the one that is seen."""
+        beside = memory_store(self.clock, self.ids, beside=self.store)
+        return asyncio.create_task(self._operate(Seams(self.seed + 1), beside, exclusive=False), name="standby")
 
     async def kill(self) -> None:
         """The process is gone: nothing it still does has an effect."""
@@ -81,19 +102,23 @@ class World:
         await self.kill()
         await self.start()
 
-    async def _operate(self, seams: Seams) -> None:
-        store = SeamStore(self.store, seams, self._commit)
-        drivers = {"local": SeamDriver(FakeDriver(self.cloud, **self._driver), seams)}
+    async def _operate(self, seams: Seams, data: SqlStore, *, exclusive: bool = True) -> None:
+        clock = SteadyClock(self.wall)
+        self._operators += 1
+        leases = SeamLeases(data, seams)
+        leadership = Leadership(leases, clock, holder=f"operator {self._operators}", is_exclusive=exclusive)
+        await leadership.acquire()
+        self.leadership, self.store = leadership, data
+        store = SeamStore(data, seams, self._commit)
+        drivers = {"local": SeamDriver(FakeDriver(self.cloud, clock=clock, **self._driver), seams)}
         cache = ObjectCache(store)
         await cache.start()
-        self.link = FakeLink(self.machines)
-        self.queue = DurableQueue(
-            store, clock=self.clock, ids=self.ids, pools=pool_facts(cache, self.link, python=PYTHON)
-        )
+        self.link = FakeLink(self.machines, clock=clock)
+        self.queue = DurableQueue(store, clock=clock, ids=self.ids, pools=pool_facts(cache, self.link, python=PYTHON))
         await self.queue.recover()
         self.link.serve(self.queue, lambda node_uid: _holder(cache, node_uid))
         self.bootstrapper = bootstrapper = FakeBootstrapper(self.machines)
-        listings = Listings(drivers, store.installation, self.clock, self.ids)
+        listings = Listings(drivers, store.installation, clock, self.ids)
         built = build(
             Deps(
                 store=store,
@@ -104,7 +129,7 @@ class World:
                 link=self.link,
                 credentials=self.credentials,
                 queue=self.queue,
-                clock=self.clock,
+                clock=clock,
                 ids=self.ids,
                 endpoint=lambda: "127.0.0.1:1",
                 ca_pem="CA",
@@ -113,27 +138,28 @@ class World:
                 python=PYTHON,
                 render=lambda node: ("true", ("agent",)),
                 durations=Durations(),
+                ceilings=self.ceilings,
+                leadership=leadership,
             )
         )
         self.controllers = tuple(one for one in built if isinstance(one, Controller))
         components: list[Component] = [
+            leadership,
             Named("bootstrapper", bootstrapper.run),
             Named("link", self.link.run),
             Named("listings", listings.run),
             *built,
-            *self._intake(store),
+            *self._intake(store, clock),
         ]
         try:
-            await run_all(components, self.clock)
+            await run_all(components, clock)
         finally:
             cache.stop()
 
-    def _intake(self, store: Store) -> list[Component]:
+    def _intake(self, store: Store, clock: SteadyClock) -> list[Component]:
         if not self._with_intake:
             return []
-        source = DirectorySource(
-            MANIFESTS, store=store, files=self.files, clock=self.clock, ids=self.ids, threaded=False
-        )
+        source = DirectorySource(MANIFESTS, store=store, files=self.files, clock=clock, ids=self.ids, threaded=False)
         return [Named("intake", source.run)]
 
     # --- what users do ---
@@ -230,7 +256,9 @@ class World:
         )
 
     async def is_gone(self) -> bool:
-        return not (await self.pools() or await self.nodes() or await self.launches() or self.ours())
+        """Nothing is left but tombstones."""
+        kept = [launch for launch in await self.launches() if not launch.gone_at]
+        return not (await self.pools() or await self.nodes() or kept or self.ours())
 
     async def lacks(self, node_uid: str) -> bool:
         """The node is gone, or only the record of its failure is left."""

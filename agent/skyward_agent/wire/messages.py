@@ -135,6 +135,23 @@ class Configure:
     world: tuple[Peer, ...]
     memory_bytes: int | None = None
     orphan_timeout_s: float | None = None
+    health_check: HealthCheck | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class HealthCheck:
+    """A command that tells whether the node is well; the agent runs it again and again, and so judges its node."""
+
+    command: str
+    interval_s: float
+    """From the end of one run to the beginning of the next."""
+    timeout_s: float
+    threshold: int
+    """So many failures in a row count."""
+
+
+CHECK_PASSING = "passing"
+CHECK_FAILING = "failing"
 
 
 @dataclass(frozen=True, slots=True)
@@ -152,6 +169,14 @@ class Heartbeat:
     """Its children are warm and it may take work."""
     metrics: dict[str, float] = field(default_factory=dict)
     problem: str = ""
+    check: str = ""
+    """Of the health check: `passing`, `failing`, or empty while it is not known."""
+    check_message: str = ""
+    """How it fails, as it was when it began to."""
+    notice_at: float = 0.0
+    """When the provider told the node that it takes it away, seconds since 1970; 0 when it told nothing."""
+    notice: str = ""
+    """In the provider's words."""
 
 
 @message

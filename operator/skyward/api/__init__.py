@@ -14,6 +14,8 @@ from skyward.api.conditions import (
     set_condition,
 )
 from skyward.api.event import Event, ObjectReference
+from skyward.api.health import HealthCheckSpec
+from skyward.api.held import Held
 from skyward.api.meta import DEFAULT_NAMESPACE, FINALIZER, Object, ObjectMeta, check_name
 from skyward.api.node import POOL_LABEL, Node, NodeSpec, NodeStatus, Phase
 from skyward.api.pool import (
@@ -24,11 +26,11 @@ from skyward.api.pool import (
     PoolSpec,
     PoolStatus,
     ResourcesSpec,
-    RolloutSpec,
     SetupStep,
     template_hash,
 )
 from skyward.api.providers import LocalFaults, LocalOptions, ProviderSpec
+from skyward.api.rollout import DisruptionBudget, DisruptionSpec, RolloutSpec
 from skyward.api.source import Problem, Source, SourceSpec, SourceStatus
 from skyward.api.task import ItemCounts, Task, TaskFailure, TaskPhase, TaskSpec, TaskStatus
 from skyward_agent.wire.names import SERVER_NAME
@@ -45,7 +47,11 @@ __all__ = [
     "SERVER_NAME",
     "VERSION",
     "Condition",
+    "DisruptionBudget",
+    "DisruptionSpec",
     "Event",
+    "HealthCheckSpec",
+    "Held",
     "ImageFile",
     "ImageSpec",
     "ItemCounts",

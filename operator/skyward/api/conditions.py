@@ -19,6 +19,7 @@ class PoolCondition(StrEnum):
     ACCEPTED = "Accepted"
     PROVIDER_READY = "ProviderReady"
     CAPACITY_AVAILABLE = "CapacityAvailable"
+    WITHIN_LIMITS = "WithinLimits"
     NODES_READY = "NodesReady"
     NODES_UP_TO_DATE = "NodesUpToDate"
     AVAILABLE = "Available"
@@ -49,6 +50,8 @@ class NodeCondition(StrEnum):
 
 class SourceCondition(StrEnum):
     READY = "Ready"
+    CLOCK_STEADY = "ClockSteady"
+    RECORDS_CURRENT = "RecordsCurrent"
 
 
 class Reason(StrEnum):
@@ -63,6 +66,8 @@ class Reason(StrEnum):
     SOURCE_READ = "SourceRead"
     SOURCE_MISSING = "SourceMissing"
     SOURCE_BUSY = "SourceBusy"
+    CLOCK_JUMPED = "ClockJumped"
+    DELETION_HELD = "DeletionHeld"
     # pools
     PENDING = "Pending"
     AS_DESIRED = "AsDesired"
@@ -75,9 +80,19 @@ class Reason(StrEnum):
     TEMPLATE_FAILING = "TemplateFailing"
     POOL_DELETED = "PoolDeleted"
     PAUSED = "Paused"
+    NOT_BEFORE = "NotBefore"
+    ON_DELETE = "OnDelete"
+    DO_NOT_DISRUPT = "DoNotDisrupt"
+    BUDGET_EXHAUSTED = "BudgetExhausted"
+    CANARY_PENDING = "CanaryPending"
+    REPLACEMENT_PENDING = "ReplacementPending"
     NOT_SYNCED = "NotSynced"
+    LINEAGE_UNKNOWN = "LineageUnknown"
     PROVIDER_ANSWERS = "ProviderAnswers"
     BACKING_OFF = "BackingOff"
+    SLOW_START = "SlowStart"
+    CEILING_REACHED = "CeilingReached"
+    REMEDIATION_BLOCKED = "RemediationBlocked"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     CAPACITY_FOUND = "CapacityFound"
     QUOTA_EXCEEDED = "QuotaExceeded"
@@ -105,15 +120,23 @@ class Reason(StrEnum):
     DRAINED = "Drained"
     DRAIN_TIMED_OUT = "DrainTimedOut"
     TERMINATING = "Terminating"
+    DELETION_OVERDUE = "DeletionOverdue"
     GONE = "Gone"
     HEARTBEATING = "Heartbeating"
     AGENT_LOST = "AgentLost"
+    AGENT_AWAITED = "AgentAwaited"
+    HEALTH_CHECK_PENDING = "HealthCheckPending"
+    HEALTH_CHECK_FAILED = "HealthCheckFailed"
+    UNHEALTHY = "Unhealthy"
     INSTANCE_LOST = "InstanceLost"
     INSTANCE_FAILED = "InstanceFailed"
     INSTANCE_DRIFTED = "InstanceDrifted"
     INTERRUPTED = "Interrupted"
+    HOST_SHUNNED = "HostShunned"
+    KEPT_ON_FAILURE = "KeptOnFailure"
     TIMED_OUT = "TimedOut"
     REPLACE_REQUESTED = "ReplaceRequested"
+    RESTART_REQUESTED = "RestartRequested"
     ADOPTED = "Adopted"
     ORPHAN_DELETED = "OrphanDeleted"
 
@@ -130,7 +153,10 @@ class Condition(Word):
 
 
 def find(conditions: Iterable[Condition], type_: str) -> Condition | None:
-    return next((condition for condition in conditions if condition.type == type_), None)
+    for condition in conditions:
+        if condition.type == type_:
+            return condition
+    return None
 
 
 def is_true(conditions: Iterable[Condition], type_: str) -> bool:
@@ -148,9 +174,15 @@ def set_condition(
     now: datetime,
     observed_generation: int = 0,
 ) -> tuple[Condition, ...]:
-    """These conditions with one of them as given, order kept; the transition time moves only with the status."""
+    """These conditions with one of them as given, order kept; the transition time moves only with the status, and never back
+    though a clock may be set back."""
     old = find(conditions, type_)
-    since = old.last_transition_time if old is not None and old.status is status else now
+    since = now
+    if old is not None:
+        said = (old.status, old.reason, old.message, old.observed_generation)
+        if said == (status, reason, message, observed_generation):
+            return conditions
+        since = old.last_transition_time if old.status is status else max(now, old.last_transition_time)
     new = Condition(
         type=type_,
         status=status,
@@ -166,4 +198,6 @@ def set_condition(
 
 def drop_condition(conditions: tuple[Condition, ...], type_: str) -> tuple[Condition, ...]:
     """These conditions without one: for `Stalled`, `Paused` and `Deleting`, which exist only while true."""
+    if find(conditions, type_) is None:
+        return conditions
     return tuple(condition for condition in conditions if condition.type != type_)

@@ -28,7 +28,20 @@ def check_name(value: str) -> str:
 Name = Annotated[str, AfterValidator(check_name)]
 
 RECONCILE_REQUESTED = "skyward.dev/reconcile-requested-at"
+APPROVED = "skyward.dev/approved"
+"""On a Source: the hash of the held deletion that may go on."""
+ADOPTED = "skyward.dev/adopted"
+"""On a Source: the hash of the unknown instances that are taken over."""
+READ_DESPITE = "skyward.dev/read-despite"
+"""On a Source: the sign of an unfinished Git operation in spite of which the files are read, like `index.lock`."""
 RESTARTED = "skyward.dev/restarted-at"
+"""On a pool: its nodes that were made before this time are replaced."""
+REPLACE = "skyward.dev/replace"
+"""On a node: a user wants to have it replaced, within the pool's budget."""
+DO_NOT_DISRUPT = "skyward.dev/do-not-disrupt"
+"""On a pool or a node: no working node is replaced by our own choice."""
+KEEP_ON_FAILURE = "skyward.dev/keep-on-failure"
+"""On a pool or a node: the instance of a failed node is kept for a look until the annotation goes or the node is deleted."""
 FINALIZER = "skyward.dev/instances"
 """Keeps a deleted pool until its instances are proved gone."""
 

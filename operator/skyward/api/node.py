@@ -44,6 +44,8 @@ class NodeStatus(Word):
     port: int = 0
     region: str = ""
     zone: str = ""
+    host_id: str = ""
+    """The physical host, where its provider names one."""
     hourly_cost: str = "0"
     host_key_fingerprint: str = ""
     agent_version: str = ""
@@ -53,7 +55,7 @@ class NodeStatus(Word):
     failure: str = ""
     """Why this node failed, with the last lines of the step that did. Empty while it may still succeed."""
     restarts: int = 0
-    """How often the agent was started again on this instance."""
+    """How often the agent was started again on this instance since it last kept running for an hour."""
     retire_reason: str = ""
     """Why the node is leaving: set together with the deletion timestamp."""
     conditions: tuple[Condition, ...] = ()

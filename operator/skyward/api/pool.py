@@ -9,15 +9,19 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Iterator
-from typing import Annotated, Any, ClassVar, Literal
+from functools import cached_property
+from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
-from skyward.api.base import Word
+from skyward.api.base import Json, Word
 from skyward.api.conditions import Condition
+from skyward.api.health import HealthCheckSpec
+from skyward.api.held import Held
 from skyward.api.meta import Object, ObjectMeta, check_name
 from skyward.api.providers import LOCAL, ProviderSpec
-from skyward.api.quantities import Duration, DurationOrOff, IntOrPercent, Size
+from skyward.api.quantities import Duration, DurationOrOff, Size
+from skyward.api.rollout import DisruptionSpec, RolloutSpec
 
 IN_PLACE: dict[str, Any] = {"x-skyward-change": "in-place"}
 REPLACE: dict[str, Any] = {"x-skyward-change": "replace"}
@@ -39,8 +43,6 @@ UNSUPPORTED = frozenset(
         "executor",
         "plugins",
         "hostKeys",
-        "disruption",
-        "healthCheck",
         "ttl",
         "expireAfter",
         "deletionPolicy",
@@ -51,7 +53,6 @@ UNSUPPORTED = frozenset(
 
 UNSUPPORTED_WITHIN = {
     "resources": frozenset({"cpu", "disk"}),
-    "rollout": frozenset({"strategy", "minReady", "canary", "notBefore"}),
     "image": frozenset({"base"}),
 }
 
@@ -140,25 +141,6 @@ class ResourcesSpec(Word):
         return data
 
 
-class RolloutSpec(Word):
-    max_unavailable: IntOrPercent = 1
-    """How many of `nodes` may be out of service by our own choice; a share rounds down."""
-    max_surge: IntOrPercent = 0
-    """How many nodes above `nodes` may exist meanwhile; a share rounds up."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, data: Any) -> Any:
-        _refuse("spec.rollout", data, UNSUPPORTED_WITHIN["rollout"])
-        return data
-
-    @model_validator(mode="after")
-    def _can_move(self) -> RolloutSpec:
-        if self.max_unavailable in (0, "0%") and self.max_surge in (0, "0%"):
-            raise ValueError("maxUnavailable and maxSurge cannot both be 0: no node could ever be replaced")
-        return self
-
-
 class PoolSpec(Word):
     nodes: Annotated[int, Field(ge=0, le=1000, strict=True, json_schema_extra=IN_PLACE)]
     """How many nodes."""
@@ -175,6 +157,11 @@ class PoolSpec(Word):
     connection: Annotated[Literal["auto", "tunnel", "direct"], Field(json_schema_extra=REPLACE)] = "auto"
     """How agents reach the operator; `auto` is `direct` on the same host and `tunnel` elsewhere."""
     rollout: Annotated[RolloutSpec, Field(json_schema_extra=IN_PLACE)] = RolloutSpec()
+    """How nodes are replaced when the template changes."""
+    disruption: Annotated[DisruptionSpec, Field(json_schema_extra=IN_PLACE)] = DisruptionSpec()
+    """How many nodes may be disrupted by choice at once; without budgets, what `rollout` allows."""
+    health_check: Annotated[HealthCheckSpec | None, Field(json_schema_extra=IN_PLACE)] = None
+    """What each node must pass to become and to stay ready. Absent: its agent's word is enough."""
     drain_timeout: Annotated[Duration, Field(json_schema_extra=IN_PLACE)] = "5m"
     """How long a node that leaves may finish its running tasks."""
     orphan_timeout: Annotated[DurationOrOff | None, Field(json_schema_extra=IN_PLACE)] = None
@@ -210,9 +197,34 @@ class PoolSpec(Word):
             )
         return self
 
-    def template(self) -> dict[str, Any]:
-        """The part of the spec that decides how a node is born: the fields marked `replace` that differ from their default."""
+    def template(self) -> Json:
+        """The part of the spec that decides how a node is born: the fields marked `replace` that differ from their default.
+        Asked for with every look at a node, so it is made once: take it as it is."""
+        return self._template
+
+    @property
+    def template_hash(self) -> str:
+        return self._template_hash
+
+    @cached_property
+    def _template(self) -> Json:
         return self.model_dump(mode="json", by_alias=True, include=REPLACE_FIELDS, exclude_defaults=True)
+
+    @cached_property
+    def _template_hash(self) -> str:
+        return hash_template(self._template)
+
+    def __copy__(self) -> Self:
+        """Without what was made of it: the copy is about to get other fields."""
+        copied = super().__copy__()
+        for name in ("_template", "_template_hash"):
+            copied.__dict__.pop(name, None)
+        return copied
+
+    def with_template(self, template: Json) -> PoolSpec:
+        """This spec, its nodes made from that template instead; all else stays."""
+        kept = self.model_dump(mode="json", by_alias=True, exclude=REPLACE_FIELDS, exclude_defaults=True)
+        return PoolSpec.model_validate({**kept, **template})
 
 
 def _replace_fields() -> Iterator[str]:
@@ -231,7 +243,11 @@ def template_hash(spec: PoolSpec) -> str:
     Fields at their default stay out, so a field added by a later version never changes an old hash. Changing a
     default would: keep the old value here by name when that day comes (a golden test guards it).
     """
-    canonical = json.dumps(spec.template(), sort_keys=True, separators=(",", ":"))
+    return spec.template_hash
+
+
+def hash_template(template: Json) -> str:
+    canonical = json.dumps(template, sort_keys=True, separators=(",", ":"))
     return hashlib.sha256(canonical.encode()).hexdigest()[:16]
 
 
@@ -254,6 +270,8 @@ class PoolStatus(Word):
     template_hash: str = ""
     file: str = ""
     """The manifest, relative to its source, with the document's line: `team/a.yaml:12`."""
+    held: Held | None = None
+    """What its manifest, or the lack of it, would take away and does not, until it is approved. Written by intake."""
     conditions: tuple[Condition, ...] = ()
 
 

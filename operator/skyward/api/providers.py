@@ -26,6 +26,14 @@ class LocalFaults(Word):
     """So many first create calls do their work and then lose the answer."""
     spot_loss_after: Duration | None = None
     """Each node is taken away this long after it came up, as a spot instance is."""
+    spot_notice: Duration | None = None
+    """Each node's loss is announced this long before it happens."""
+
+    @model_validator(mode="after")
+    def _announces_a_loss(self) -> LocalFaults:
+        if self.spot_notice is not None and self.spot_loss_after is None:
+            raise ValueError("faults.spotNotice announces a loss: it needs faults.spotLossAfter")
+        return self
 
 
 class LocalOptions(Word):

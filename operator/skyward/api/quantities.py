@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from datetime import datetime
 from typing import Annotated
 
 from pydantic import AfterValidator, WithJsonSchema
@@ -32,6 +33,17 @@ def parse_size(text: str) -> int:
     return int(float(number) * base ** _POWER[unit[0]])
 
 
+def parse_instant(text: str) -> float:
+    """Seconds since 1970 of `2026-01-31T22:00:00Z`. Raises ValueError for anything else, a time without a zone included."""
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError:
+        time = None
+    if time is None or time.tzinfo is None:
+        raise ValueError(f"{text!r} is not a time with its zone: write it like 2026-01-31T22:00:00Z")
+    return time.timestamp()
+
+
 def _check_duration(text: str) -> str:
     parse_duration(text)
     return text
@@ -39,6 +51,11 @@ def _check_duration(text: str) -> str:
 
 def _check_duration_or_off(text: str) -> str:
     return text if text == OFF else _check_duration(text)
+
+
+def _check_instant(text: str) -> str:
+    parse_instant(text)
+    return text
 
 
 def _check_size(text: str) -> str:
@@ -57,6 +74,7 @@ def _check_percentage(value: int | str) -> int | str:
 _DURATION_SCHEMA = {"type": "string", "examples": ["30s", "10m", "1h30m"]}
 Duration = Annotated[str, AfterValidator(_check_duration), WithJsonSchema(_DURATION_SCHEMA)]
 DurationOrOff = Annotated[str, AfterValidator(_check_duration_or_off), WithJsonSchema(_DURATION_SCHEMA)]
+Instant = Annotated[str, AfterValidator(_check_instant), WithJsonSchema({"type": "string", "format": "date-time"})]
 Size = Annotated[str, AfterValidator(_check_size), WithJsonSchema({"type": "string", "examples": ["512MB", "24GB"]})]
 IntOrPercent = Annotated[int | str, AfterValidator(_check_percentage)]
 

@@ -6,6 +6,7 @@ from typing import ClassVar, Literal
 
 from skyward.api.base import Time, Word
 from skyward.api.conditions import Condition
+from skyward.api.held import Held
 from skyward.api.meta import Object
 
 
@@ -34,6 +35,12 @@ class SourceStatus(Word):
     pools: int = 0
     last_read: Time | None = None
     rejected: tuple[Problem, ...] = ()
+    held: Held | None = None
+    """What of the newest snapshot is held back; None when nothing is."""
+    unfinished: str = ""
+    """The sign of a Git operation that is not finished, like `index.lock`; empty when there is none."""
+    adoptable: tuple[str, ...] = ()
+    """What `skyctl adopt` may name: hashes of instances that are ours by their mark and unknown to the records."""
     conditions: tuple[Condition, ...] = ()
 
 

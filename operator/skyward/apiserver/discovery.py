@@ -10,6 +10,7 @@ from aiohttp import web
 from skyward.api import GROUP, VERSION, Json, Node, Pool, Task
 from skyward.apiserver.accepting import DISCOVERY, choose
 from skyward.apiserver.resources import Resource
+from skyward.apiserver.revisions import KIND as REVISIONS
 from skyward.apiserver.writing import answer, dump
 
 KUBERNETES = ("1", "32")
@@ -93,6 +94,8 @@ def _resource_list(group_version: str, resources: Sequence[Resource]) -> Json:
             }
             if name == "scale":
                 entry.update(group="autoscaling", version="v1", kind="Scale")
+            elif name == "revisions":
+                entry.update(kind=REVISIONS)
             entries.append(entry)
     return {"kind": "APIResourceList", "apiVersion": "v1", "groupVersion": group_version, "resources": entries}
 
@@ -131,7 +134,10 @@ def _aggregated_group(group: str, version: str, resources: Sequence[Resource]) -
 def _aggregated_resource(resource: Resource) -> Json:
     entry = _entry(resource)
     kind = {"group": resource.group, "version": resource.version, "kind": resource.kind}
-    scale = {"group": "autoscaling", "version": "v1", "kind": "Scale"}
+    others = {
+        "scale": {"group": "autoscaling", "version": "v1", "kind": "Scale"},
+        "revisions": {**kind, "kind": REVISIONS},
+    }
     return {
         "resource": resource.plural,
         "responseKind": kind,
@@ -141,7 +147,7 @@ def _aggregated_resource(resource: Resource) -> Json:
         "shortNames": entry["shortNames"],
         "categories": entry["categories"],
         "subresources": [
-            {"subresource": name, "responseKind": scale if name == "scale" else kind, "verbs": list(verbs)}
+            {"subresource": name, "responseKind": others.get(name, kind), "verbs": list(verbs)}
             for name, verbs in resource.subresources.items()
         ],
     }

@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
-from skyward.api import POOL_LABEL, Json, Node, Reason, to_time
+from dataclasses import replace
+
+from skyward.api import POOL_LABEL, Json, Node, Pool, Reason, to_time
 from skyward.apiserver.asking import Edit, member
 from skyward.apiserver.pools import stale, texts
 from skyward.contracts import Clock, Store, Transaction
 from skyward.errors import Conflict, Invalid, NotFound
+from skyward.facts import Decision, DecisionKind
+from skyward.kit.decisions import record_decision
 from skyward.kit.recorder import record_event
 
 
@@ -50,7 +54,7 @@ class NodeWrites:
             )
             if dry_run:
                 return leaving
-            record_event(tx, node, Reason.DELETE_REQUESTED, f"Deletion asked for by {user}.", now=now)
+            _tell_deletion(tx, node, f"Deletion asked for by {user}.", now)
             return tx.put(leaving)
 
         return await (self._store.read(work) if dry_run else self._store.run(work, power_safe=True))
@@ -61,6 +65,16 @@ def _get(tx: Transaction, namespace: str, name: str) -> Node:
     if node is None:
         raise NotFound(f'nodes.skyward.dev "{name}" not found')
     return node
+
+
+def _tell_deletion(tx: Transaction, node: Node, asked: str, now: float) -> None:
+    """To the node, and to its pool, which loses one without having decided it."""
+    record_event(tx, node, Reason.DELETE_REQUESTED, asked, now=now)
+    decision = Decision(DecisionKind.RETIRE, "user", Reason.DELETE_REQUESTED, asked)
+    record_decision(tx, node, decision, now=now)
+    pool = tx.get(Pool, f"{node.metadata.namespace}/{node.spec.pool}")
+    if pool is not None and pool.metadata.uid == node.spec.pool_uid:
+        record_decision(tx, pool, replace(decision, target=node.metadata.name), now=now)
 
 
 def _changed(node: Node, wanted: Json) -> Node:

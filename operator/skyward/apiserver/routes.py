@@ -16,6 +16,8 @@ from skyward.apiserver.outputs import Outputs
 from skyward.apiserver.reads import Reads
 from skyward.apiserver.refusals import not_allowed
 from skyward.apiserver.resources import Resource
+from skyward.apiserver.revisions import Revisions
+from skyward.apiserver.why import Why
 from skyward.apiserver.writes import Writes
 
 Route = tuple[str, str, Handler]
@@ -27,6 +29,8 @@ class Handlers:
     reads: Reads
     writes: Writes
     outputs: Outputs
+    why: Why
+    revisions: Revisions
     discovery: Discovery
     openapi: OpenApi
 
@@ -82,6 +86,10 @@ def _resource_routes(resource: Resource, handlers: Handlers) -> Iterator[Route]:
             yield method, f"{item}/scale", _bound(resource, writes.scale)
     if "log" in resource.subresources:
         yield "GET", f"{item}/log", _bound(resource, handlers.outputs.serve)
+    if "revisions" in resource.subresources:
+        yield "GET", f"{item}/revisions", _bound(resource, handlers.revisions.serve)
+    if "why" in resource.subresources:
+        yield "GET", f"{item}/why", _bound(resource, handlers.why.serve)
 
 
 def _bound(resource: Resource, handler: ResourceHandler) -> Handler:

@@ -19,8 +19,11 @@ from skyward.apiserver.outputs import Outputs
 from skyward.apiserver.pools import PoolWrites
 from skyward.apiserver.reads import Reads
 from skyward.apiserver.resources import Resource, build_resources
+from skyward.apiserver.revisions import Revisions
 from skyward.apiserver.routes import Handlers, build_routes
+from skyward.apiserver.sources import SourceWrites
 from skyward.apiserver.watches import Watches
+from skyward.apiserver.why import Why
 from skyward.apiserver.writes import Writes
 from skyward.contracts import Clock, Credentials, ManifestWriter, OutputLog, Store, TaskQueue
 
@@ -92,7 +95,14 @@ class ApiServer:
         watches = Watches(self._queue, self._clock)
         return Handlers(
             reads=Reads(self._queue, self._clock, watches),
-            writes=Writes(PoolWrites(feeds["pools"], self._writer), NodeWrites(self._store, self._clock), self._queue),
+            writes=Writes(
+                PoolWrites(feeds["pools"], self._writer),
+                NodeWrites(self._store, self._clock),
+                SourceWrites(self._store),
+                self._queue,
+            ),
+            why=Why(self._store, self._queue),
+            revisions=Revisions(self._store),
             outputs=Outputs(self._output, f"{self._clock.now():.3f}"),
             discovery=Discovery(resources, _version()),
             openapi=OpenApi(resources),

@@ -15,6 +15,7 @@ from skyward.apiserver.reads import find
 from skyward.apiserver.refusals import bad_request, not_allowed
 from skyward.apiserver.resources import Resource
 from skyward.apiserver.scales import rescaled, scale_of
+from skyward.apiserver.sources import SourceWrites
 from skyward.apiserver.writing import answer
 from skyward.contracts import TaskQueue
 from skyward.errors import Conflict, Invalid
@@ -27,9 +28,9 @@ class ObjectWrites(Protocol):
 
 
 class Writes:
-    def __init__(self, pools: PoolWrites, nodes: NodeWrites, queue: TaskQueue) -> None:
+    def __init__(self, pools: PoolWrites, nodes: NodeWrites, sources: SourceWrites, queue: TaskQueue) -> None:
         self._pools = pools
-        self._by_plural: dict[str, ObjectWrites] = {"pools": pools, "nodes": nodes}
+        self._by_plural: dict[str, ObjectWrites] = {"pools": pools, "nodes": nodes, "sources": sources}
         self._queue = queue
 
     async def create(self, resource: Resource, request: web.Request) -> web.StreamResponse:

@@ -157,6 +157,14 @@ class ObjectClient:
                 if event["type"] != "BOOKMARK":
                     yield event["type"], event["object"]
 
+    def revisions(self, namespace: str, name: str) -> Json:
+        """The list of the templates that a pool had, oldest first."""
+        return self._json("GET", f"{_path('pools', namespace, name)}/revisions")
+
+    def why(self, plural: str, namespace: str, name: str) -> Json:
+        """The story of one object; of a pool or node also for a while after it is gone."""
+        return self._json("GET", f"{_path(plural, namespace, name)}/why")
+
     def log(
         self,
         plural: str,

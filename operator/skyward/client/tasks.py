@@ -66,6 +66,8 @@ class TaskRequest:
     priority: int = 0
     env: dict[str, str] = field(default_factory=dict)
     stream: bool = True
+    key: str = ""
+    """The caller's own: a repeat under it, even by another process, finds the same task. Empty: one is made up."""
 
 
 @dataclass(slots=True)
@@ -102,6 +104,8 @@ class _Request:
     message: Submit | Extend | Attach | Cancel
     follower: Follower | None = None
     function: PutFunction | None = None
+    may_repeat: bool = False
+    """Another process may have made this task before."""
     sent: int = 0
 
 
@@ -154,7 +158,7 @@ class TaskConnection:
         """Make a task and follow it. Returns at once; the follower hears what comes of it."""
         message = Submit(
             request=self._number(),
-            key=uuid.uuid4().hex,
+            key=request.key or uuid.uuid4().hex,
             namespace=request.namespace,
             pool=request.pool,
             mode=request.mode,
@@ -168,7 +172,8 @@ class TaskConnection:
             env=request.env,
             stream=request.stream,
         )
-        self._ask(_Request(message, follower, PutFunction(digest=request.digest, data=request.function)))
+        function = PutFunction(digest=request.digest, data=request.function)
+        self._ask(_Request(message, follower, function, may_repeat=bool(request.key)))
 
     def extend(self, task: FollowedTask, start: int, items: tuple[bytes, ...], *, last: bool) -> None:
         """Add items to an open map; `start` is the index of the first of them."""
@@ -262,7 +267,7 @@ class TaskConnection:
             message.task, message.name, message.items, request.follower, request.message.stream, request.message.open
         )
         self._tasks[task.uid] = task
-        if request.sent > 1:
+        if request.sent > 1 or request.may_repeat:
             # An earlier connection may have made this task: some of its results may be older than this one.
             self._ask(_Request(self._attach(task)))
         task.follower.accepted(task)

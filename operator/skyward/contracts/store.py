@@ -13,7 +13,7 @@ from typing import Protocol, TypeVar
 
 from skyward.api import Object, TaskFailure
 from skyward.contracts.queue import Rank
-from skyward.facts import DecisionRecord, Launch, Revision
+from skyward.facts import Decision, DecisionRecord, Launch, Revision
 from skyward_agent.wire.messages import Failure, Result
 
 T = TypeVar("T")
@@ -120,6 +120,14 @@ class Transaction(Protocol):
         """Those about one object, oldest first."""
         ...
 
+    def decisions_of(self, kind: str, key: str) -> tuple[DecisionRecord, ...]:
+        """Those about every object of this kind that had this name, those that are gone included; oldest first."""
+        ...
+
+    def last_decision(self, uid: str, decision: Decision) -> DecisionRecord | None:
+        """The newest about one object that is of the same kind, rule and target."""
+        ...
+
     def standing_decisions(self) -> tuple[DecisionRecord, ...]:
         """Of all objects, those that still stand."""
         ...
@@ -176,6 +184,16 @@ class Store(Protocol):
         ...
 
     async def close(self) -> None: ...
+
+
+class FencedStore(Store, Protocol):
+    """A store whose writes belong to one leadership."""
+
+    async def lead(self, take: Callable[[Transaction], Lease | None], lost: Callable[[], None]) -> Lease | None:
+        """Run `take`, which stores and returns a lease, or None. From its commit on, every transaction that writes first
+        finds this holder and epoch still stored; else it fails with LeadershipLost, as do all later ones, and `lost` is
+        called on the event loop."""
+        ...
 
 
 # --- tasks: the rows behind the queue ------------------------------------------------------------------------------

@@ -46,6 +46,8 @@ class FileInfo:
     inode: int
     size: int
     modified_ns: int
+    changed_ns: int
+    """Of content, mode, owner or links: the system's own time, which no program sets."""
     is_regular: bool
     is_directory: bool
 
@@ -76,6 +78,11 @@ class Files(Protocol):
 
     def remove(self, path: Path) -> None:
         """Idempotent."""
+        ...
+
+    def sweep(self, root: Path) -> Sequence[Path]:
+        """Remove what a `write` that was killed halfway left below a directory, and tell what that was. What another
+        process writes at this moment is left alone."""
         ...
 
     def watch(self, root: Path) -> AsyncIterator[None]:

@@ -6,17 +6,24 @@ from collections.abc import Callable, Sequence
 
 from skyward.api import Node, Object, Pool
 from skyward.contracts import Change, Verb
+from skyward.controllers.adoption import Adopter
+from skyward.controllers.clock import ClockGuard
 from skyward.controllers.deps import Deps
 from skyward.controllers.garbage.reconciler import GarbageReconciler
 from skyward.controllers.heartbeats import Heartbeats, is_mere_heartbeat
 from skyward.controllers.launches import LaunchBook
+from skyward.controllers.limits import LaunchLimits
+from skyward.controllers.node.lookups import LookUps
 from skyward.controllers.node.reconciler import NodeReconciler
 from skyward.controllers.observe import Observer
 from skyward.controllers.pool.reconciler import PoolReconciler
+from skyward.controllers.standing import guarded
 from skyward.controllers.tasks.reconciler import COLLECT, TasksReconciler
 from skyward.kit.calls import Calls
 from skyward.kit.controller import Controller, Reconciler
+from skyward.kit.decisions import DecisionBook
 from skyward.kit.lifecycle import Component
+from skyward.kit.steady import steady
 from skyward.kit.work_queue import WorkQueue
 from skyward_agent.wire.messages import AttemptId, Result
 
@@ -32,17 +39,27 @@ def build(deps: Deps) -> tuple[Component, ...]:
     """All controllers and, before them, what they need started; to be run in this order, after the plugs that `deps` holds.
     The cache must be started and the task queue recovered."""
     launches = LaunchBook(deps.store)
+    deps = guarded(deps, launches)
     calls = Calls(deps.clock, deps.ids)
-    observer = Observer(deps, launches)
+    look_ups = LookUps(deps, calls)
+    observer = Observer(deps, launches, look_ups)
+    decisions = DecisionBook(deps.store, deps.clock)
     queues = _Queues(deps)
     queues.subscribe()
-    nodes = NodeReconciler(deps, launches, observer, calls, queues.nodes)
+    nodes = NodeReconciler(
+        deps, launches, observer, decisions, calls, queues.nodes, look_ups, LaunchLimits(deps, launches)
+    )
     providers = tuple(deps.drivers)
     return (
         launches,
+        decisions,
         calls,
+        Adopter(deps, launches),
+        ClockGuard(deps.store, steady(deps.clock), launches),
         Heartbeats(deps),
-        _controller(deps, "pool", PoolReconciler(deps, launches, observer), queues.pools, _keys(deps, Pool), 4),
+        _controller(
+            deps, "pool", PoolReconciler(deps, launches, observer, decisions), queues.pools, _keys(deps, Pool), 4
+        ),
         _controller(deps, "node", nodes, queues.nodes, _keys(deps, Node), deps.workers),
         _controller(
             # One worker for each provider: one that hangs delays its own sweep alone.
@@ -88,8 +105,8 @@ class _Queues:
         self._deps = deps
         self.pools, self.nodes, self.providers, self.tasks = (WorkQueue(deps.clock, deps.ids) for _ in range(4))
         self._decided: dict[str, tuple[str, str, str]] = {}
-        self._leaving: set[str] = set()
-        self._working: set[str] = set()
+        self._leaving: dict[str, None] = {}
+        self._working: dict[str, None] = {}
         """Pools whose queue has held something since its numbers were last looked at."""
 
     def subscribe(self) -> None:
@@ -101,14 +118,14 @@ class _Queues:
         self._deps.queue.listen(self)
 
     def task_keys(self) -> tuple[str, ...]:
-        return (COLLECT, *self._deps.queue.holders())
+        return (COLLECT, *sorted(self._deps.queue.holders()))
 
     def _pool_changed(self, change: Change, before: Object | None) -> None:
         """Nodes depend on what the user decides and not on the pool's status, which changes much more often."""
         pool = change.object
         self.pools.add(pool.key)
         meta = pool.metadata
-        decided = (meta.uid, str(meta.generation), str(meta.deletion_timestamp))
+        decided = (meta.uid, f"{meta.generation} {meta.annotations}", str(meta.deletion_timestamp))
         if self._decided.get(pool.key) == decided:
             return
         self._decided[pool.key] = decided
@@ -127,10 +144,11 @@ class _Queues:
             f"{node.metadata.namespace}/{node.spec.pool}", min(siblings * _GATHER_S, _GATHER_AT_MOST_S)
         )
         self.tasks.add(node.metadata.uid)
-        if change.verb is not Verb.DELETED and node.metadata.deletion_timestamp is not None:
-            self._leaving.add(node.key)
+        drains = node.metadata.deletion_timestamp is not None or node.spec.unschedulable
+        if change.verb is not Verb.DELETED and drains:
+            self._leaving[node.key] = None
         else:
-            self._leaving.discard(node.key)
+            self._leaving.pop(node.key, None)
 
     def _listing_changed(self, provider: str) -> None:
         self.providers.add(provider)
@@ -152,15 +170,15 @@ class _Queues:
     # --- QueueListener ---
 
     def work_available(self, pool: str, node_uid: str | None) -> None:
-        self._working.add(pool)
+        self._working[pool] = None
         self.pools.add_after(pool, _COUNTS_DELAY_S)
 
     def items_finished(self, results: Sequence[Result]) -> None:
-        """A leaving node may have nothing left to wait for; a pool's numbers changed."""
+        """A node that drains may have nothing left to wait for; a pool's numbers changed."""
         for pool in tuple(self._working):
             self.pools.add_after(pool, _COUNTS_DELAY_S)
             if not any(self._deps.queue.counts(pool)):
-                self._working.discard(pool)
+                self._working.pop(pool, None)
         for key in self._leaving:
             self.nodes.add(key)
 

@@ -7,7 +7,9 @@ from dataclasses import dataclass, field
 
 from skyward.api import Node
 from skyward.contracts import AgentLink, Bootstrapper, Clock, Credentials, Driver, Ids, Store, TaskQueue
+from skyward.facts import Ceilings
 from skyward.kit.cache import ObjectCache
+from skyward.kit.leadership import Leadership
 from skyward.kit.listings import Listings
 
 Render = Callable[[Node], tuple[str, tuple[str, ...]]]
@@ -57,5 +59,11 @@ class Deps:
     """The operator's own minor version."""
     render: Render
     durations: Durations = field(default_factory=Durations)
+    ceilings: Ceilings = field(default_factory=Ceilings)
+    """What no plan, however wrong, gets past."""
+    creates_at_once: int = 16
+    """Create calls that may be under way at one provider; no pool holds more than half of them."""
     workers: int = 16
     """Nodes reconciled at once; they wait for the store alone."""
+    leadership: Leadership | None = None
+    """Acquired. None where nobody else could lead, and epochs are not kept."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 
 from skyward.contracts import Store, Transaction
 from skyward.facts import Launch, LaunchState
@@ -20,12 +20,25 @@ class LaunchBook:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._launches: dict[str, Launch] = {}
+        self._loaded = asyncio.Event()
 
     async def run(self, ready: Callable[[], None]) -> None:
         launches = await self._store.read(lambda tx: tx.launches())
         self._launches = {launch.id: launch for launch in launches}
+        self._loaded.set()
         ready()
         await asyncio.Event().wait()
+
+    async def ids(self) -> Collection[str]:
+        """Of all launches on record, tombstones included, once they are read."""
+        await self._loaded.wait()
+        return self._launches.keys()
+
+    def has_made(self, provider: str, instance_id: str) -> bool:
+        """An answer to one of our own create calls named this instance."""
+        return any(
+            instance_id in launch.instances for launch in self.all() if launch.request.offering.provider == provider
+        )
 
     def get(self, launch_id: str) -> Launch | None:
         return self._launches.get(launch_id)
@@ -58,6 +71,16 @@ class LaunchBook:
         finally:
             if not committed:
                 self._restore(written)
+
+    async def replace(self, work: Callable[[Transaction], tuple[Launch, ...]]) -> tuple[Launch, ...]:
+        """Commit, surviving power loss, a transaction that writes all the launches it returns."""
+        launches = await self._store.run(work, power_safe=True)
+        self.learn(launches)
+        return launches
+
+    def learn(self, launches: Iterable[Launch]) -> None:
+        """After a transaction that wrote them."""
+        self._launches.update((launch.id, launch) for launch in launches)
 
     def forget(self, launch_ids: Iterable[str]) -> None:
         """After a transaction that dropped them."""

@@ -6,6 +6,7 @@ from collections.abc import Iterable
 
 from skyward.api import Condition, Node, NodeCondition, NodeStatus, Object, Reason, Status, find
 from skyward.contracts import Store, Transaction
+from skyward.kit.decisions import Entry
 from skyward.kit.recorder import record_event
 from skyward.planner import ConditionUpdate, apply_updates
 
@@ -23,10 +24,12 @@ def with_conditions(node: Node, updates: Iterable[ConditionUpdate], now: float) 
     return node.status if conditions == node.status.conditions else node.status.replace(conditions=conditions)
 
 
-async def write_status(store: Store, node: Node, status: NodeStatus, now: float, *, power_safe: bool = False) -> bool:
-    """Store this status of the node as it was read, with the events its changes deserve. False, and nothing written, when
-    the node changed meanwhile or is no more: the change wakes its reconciler again."""
-    if status == node.status:
+async def write_status(
+    store: Store, node: Node, status: NodeStatus, now: float, *, entry: Entry, power_safe: bool = False
+) -> bool:
+    """Store this status of the node as it was read, with the events its changes deserve and what was decided. False, and
+    nothing written, when the node changed meanwhile or is no more: the change wakes its reconciler again."""
+    if status == node.status and not entry:
         return True
 
     def work(tx: Transaction) -> bool:
@@ -34,6 +37,7 @@ async def write_status(store: Store, node: Node, status: NodeStatus, now: float,
         if current is None or not same_version(current, node):
             return False
         tell_transitions(tx, node, status, now)
+        entry.write(tx)
         tx.put(current.replace(status=status))
         return True
 
@@ -55,13 +59,27 @@ def tell_transitions(tx: Transaction, node: Node, status: NodeStatus, now: float
             good = after.status is Status.TRUE
             note = after.message or (good_news if good else f"{type_} is {after.status}")
             record_event(tx, node, after.reason, note, now=now, warning=not good and _is_unwanted(node))
+    before, after = (find(one.conditions, NodeCondition.TERMINATING) for one in (node.status, status))
+    if (
+        after is not None
+        and after.reason is Reason.DELETION_OVERDUE
+        and (before is None or before.reason != after.reason)
+    ):
+        record_event(tx, node, after.reason, after.message, now=now, warning=True)
     if status.failure and not node.status.failure:
         record_event(tx, node, Reason.NODE_FAILED, status.failure.splitlines()[0], now=now, warning=True)
 
 
 def _deserves_event(before: Condition | None, after: Condition) -> bool:
-    was_true = before is not None and before.status is Status.TRUE
-    return was_true is not (after.status is Status.TRUE)
+    """Waiting for agents after a restart of the operator is no news: neither its beginning nor its good end."""
+    if after.reason is Reason.KEPT_ON_FAILURE:
+        return before is None or before.reason is not after.reason
+    was_true = before is not None and _is_as_good_as_true(before)
+    return was_true is not _is_as_good_as_true(after)
+
+
+def _is_as_good_as_true(condition: Condition) -> bool:
+    return condition.status is Status.TRUE or condition.reason is Reason.AGENT_AWAITED
 
 
 def _is_unwanted(node: Node) -> bool:

@@ -1,6 +1,7 @@
 """What providers and nodes reported: frozen pictures that planners read and plugs make."""
 
 from skyward.facts.decision import Decision, DecisionKind, DecisionRecord, Inputs, Revision
+from skyward.facts.health import CheckState, HealthCheck, HostFailure, Notice, ShunnedHost
 from skyward.facts.instance import Instance, InstanceState, Listing
 from skyward.facts.launch import (
     LAUNCH_TRANSITIONS,
@@ -10,7 +11,8 @@ from skyward.facts.launch import (
     LaunchState,
     Offering,
 )
-from skyward.facts.observed import CoolDown, ObservedMarket, ObservedNode, ObservedPool
+from skyward.facts.limits import Ceilings, Hindrance, Limits, Use
+from skyward.facts.observed import CoolDown, LookUp, ObservedMarket, ObservedNode, ObservedPool
 from skyward.facts.progress import AgentSession, BootstrapProgress, BootstrapRequest, BootstrapState, NodeConfig
 
 __all__ = [
@@ -19,10 +21,15 @@ __all__ = [
     "BootstrapProgress",
     "BootstrapRequest",
     "BootstrapState",
+    "Ceilings",
+    "CheckState",
     "CoolDown",
     "Decision",
     "DecisionKind",
     "DecisionRecord",
+    "HealthCheck",
+    "Hindrance",
+    "HostFailure",
     "Inputs",
     "Instance",
     "InstanceState",
@@ -30,11 +37,16 @@ __all__ = [
     "LaunchOutcome",
     "LaunchRequest",
     "LaunchState",
+    "Limits",
     "Listing",
+    "LookUp",
     "NodeConfig",
+    "Notice",
     "ObservedMarket",
     "ObservedNode",
     "ObservedPool",
     "Offering",
     "Revision",
+    "ShunnedHost",
+    "Use",
 ]

@@ -15,6 +15,8 @@ world gives the same inputs."""
 class DecisionKind(StrEnum):
     CREATE = "create"
     RETIRE = "retire"
+    REPAIR = "repair"
+    """What is there is mended rather than replaced."""
     HOLD = "hold"
     """Something that was due is kept back until somebody or something lifts it."""
     SKIP = "skip"

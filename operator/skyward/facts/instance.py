@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
+from skyward.facts.health import Notice
+
 
 class InstanceState(StrEnum):
     """Normal form of every provider's states (PROVIDERS: state mapping). Unknown strings become UNKNOWN: alive, ask again."""
@@ -47,6 +49,14 @@ class Instance:
     usd_per_hour: float = 0.0
     message: str = ""
     """Why the state is what it is, in the provider's words."""
+    pool: str = ""
+    """Key of the pool that it was made for, as it carries it; empty when the provider has no place for it."""
+    epoch: int | None = None
+    """The leadership that asked for it, as it carries it; None when the provider has no place for it."""
+    host_id: str = ""
+    """The physical host, where the provider names one."""
+    notice: Notice | None = None
+    """The provider announced that it takes it away."""
 
 
 @dataclass(frozen=True, slots=True)

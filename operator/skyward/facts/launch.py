@@ -21,6 +21,8 @@ class Offering:
     zone: str = ""
     capacity_type: str = "on-demand"
     usd_per_hour: float = 0.0
+    host_id: str = ""
+    """The host that it is on, where an offering is one host's."""
 
     @property
     def id(self) -> str:
@@ -44,6 +46,10 @@ class LaunchRequest:
     """Our public key, OpenSSH form."""
     options: Json = field(default_factory=dict)
     """The driver's own part of the spec (`options` of the provider)."""
+    epoch: int = 0
+    """The leadership that asks. Rides in the call where the provider has a place for it."""
+    avoid_hosts: tuple[str, ...] = ()
+    """Hosts that nothing is to be made on, as far as the provider lets us choose."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,12 +76,13 @@ class LaunchState(StrEnum):
 LAUNCH_TRANSITIONS: dict[LaunchState, frozenset[LaunchState]] = {
     LaunchState.PREPARED: frozenset({LaunchState.SENT}),
     LaunchState.SENT: frozenset({LaunchState.SENT, LaunchState.UNKNOWN, LaunchState.BOUND, LaunchState.REJECTED}),
-    LaunchState.UNKNOWN: frozenset({LaunchState.SENT, LaunchState.BOUND, LaunchState.ABSENT}),
+    LaunchState.UNKNOWN: frozenset({LaunchState.SENT, LaunchState.UNKNOWN, LaunchState.BOUND, LaunchState.ABSENT}),
     LaunchState.BOUND: frozenset({LaunchState.BOUND}),
-    LaunchState.REJECTED: frozenset(),
-    LaunchState.ABSENT: frozenset({LaunchState.BOUND}),
+    LaunchState.REJECTED: frozenset({LaunchState.REJECTED}),
+    LaunchState.ABSENT: frozenset({LaunchState.BOUND, LaunchState.ABSENT}),
 }
-"""Only a documented rejection leads to REJECTED; an instance that shows up late binds even an ABSENT launch."""
+"""Only a documented rejection leads to REJECTED; an instance that shows up late binds even an ABSENT launch. Staying in a
+state is for what else is on record: a tombstone's date, a time that was corrected."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,3 +102,6 @@ class Launch:
     instances: tuple[str, ...] = ()
     """Provider ids ever seen for it."""
     message: str = ""
+    gone_at: float = 0.0
+    """Since when nothing needs it and no listing shows anything of it: a tombstone, by which an instance that appears late
+    is known as ours. 0 while it is needed."""

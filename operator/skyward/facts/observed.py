@@ -5,9 +5,21 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from skyward.api import Node, Pool, Reason
+from skyward.facts.health import ShunnedHost
 from skyward.facts.instance import Instance
 from skyward.facts.launch import Launch, Offering
+from skyward.facts.limits import Hindrance, Limits
 from skyward.facts.progress import AgentSession, BootstrapProgress
+
+
+@dataclass(frozen=True, slots=True)
+class LookUp:
+    """What the provider answered when it was asked for one instance by its id."""
+
+    asked_at: float
+    """When the question was sent, seconds since 1970."""
+    instance: Instance | None
+    """As it is; None when the provider knows no such instance, which alone proves nothing."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +32,13 @@ class ObservedNode:
     yet: an instance in that listing which carries the node's launch and is bound to no node."""
     listed_at: float | None = None
     """When the newest complete listing of its provider began; None when there is none younger than three resyncs."""
+    missing_since: float | None = None
+    """The beginning of the first complete listing since which all lack its instance, although it is old enough to show;
+    None when they do not, and while there is no fresh listing."""
+    looked_up: LookUp | None = None
+    """The newest answer to a direct question for its instance; None when there was none."""
+    blocked: Hindrance | None = None
+    """Why it may not be given up for its silence alone: too many others fell silent with it."""
     bootstrap: BootstrapProgress = field(default_factory=BootstrapProgress)
     session: AgentSession | None = None
     held: int = 0
@@ -37,6 +56,10 @@ class ObservedPool:
     """Every provider of the pool, and of its nodes, has a complete and fresh listing."""
     unsynced: tuple[str, ...] = ()
     """The providers that have none, for the message."""
+    doubt: str = ""
+    """Why what a provider of it lists is not acted on until a human has looked; empty when nothing is doubted."""
+    blocked: Hindrance | None = None
+    """Why silent nodes of it are not replaced now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,3 +78,7 @@ class CoolDown:
 class ObservedMarket:
     offerings: tuple[Offering, ...]
     cool_downs: tuple[CoolDown, ...] = ()
+    limits: Limits = field(default_factory=Limits)
+    """What bounds the next launch of the node's pool."""
+    shunned: tuple[ShunnedHost, ...] = ()
+    """Hosts that nothing is launched on for now."""

@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from skyward.api import Phase
+from skyward.facts.health import CheckState, HealthCheck, Notice
 
 
 class BootstrapState(StrEnum):
@@ -77,6 +78,12 @@ class AgentSession:
     problem: str = ""
     """What the agent says is wrong with its node; empty when nothing is."""
     metrics: dict[str, float] = field(default_factory=dict)
+    check: CheckState = CheckState.UNKNOWN
+    """What the pool's health check says."""
+    check_message: str = ""
+    """How it fails, as it was when it began to."""
+    notice: Notice | None = None
+    """The provider told the node that it will be taken away."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,3 +101,4 @@ class NodeConfig:
     """Place among the ready nodes of its pool, by slot."""
     world: tuple[tuple[str, str], ...]
     """(node name, address) of every ready node of its pool, by rank."""
+    health_check: HealthCheck | None = None

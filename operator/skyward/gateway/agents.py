@@ -12,13 +12,15 @@ from dataclasses import dataclass, field, replace
 import structlog
 
 from skyward.contracts import Clock, Credentials, Holder, OutputLog, TaskQueue
-from skyward.facts import AgentSession, NodeConfig
+from skyward.facts import AgentSession, CheckState, NodeConfig, Notice
 from skyward.gateway.dispatch import Dispatcher, Spawn
 from skyward.gateway.functions import FunctionCache
 from skyward.gateway.peer import AgentPeer, PeerPorts
 from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.frames import MAX_FRAME_BYTES
 from skyward_agent.wire.messages import (
+    CHECK_FAILING,
+    CHECK_PASSING,
     REFUSED_DISMISSED,
     REFUSED_SUPERSEDED,
     VERSION,
@@ -27,6 +29,7 @@ from skyward_agent.wire.messages import (
     AttemptId,
     Configure,
     Dismiss,
+    HealthCheck,
     Heartbeat,
     Peer,
     Refused,
@@ -38,6 +41,7 @@ NodeName = Callable[[str], tuple[str, str] | None]
 """From a node's uid to its name and its pool's key; None when there is no such node."""
 _INCARNATIONS_REMEMBERED = 16
 _DISMISS_GRACE_S = 10.0
+_CHECKS = {CHECK_PASSING: CheckState.PASSING, CHECK_FAILING: CheckState.FAILING}
 
 
 @dataclass(slots=True)
@@ -244,8 +248,11 @@ class Agents:
             ready=heartbeat.ready,
             problem=heartbeat.problem,
             metrics=heartbeat.metrics,
+            check=_CHECKS.get(heartbeat.check, CheckState.UNKNOWN),
+            check_message=heartbeat.check_message,
+            notice=Notice(heartbeat.notice_at, heartbeat.notice) if heartbeat.notice_at > 0 else None,
         )
-        if (old.ready, old.problem) != (heartbeat.ready, heartbeat.problem):
+        if _judgement(old) != _judgement(place.session):
             self._notify(peer.holder.node_uid)
 
     def _may_lease(self, peer: AgentPeer) -> bool:
@@ -292,4 +299,17 @@ def _configure(node: str, config: NodeConfig) -> Configure:
         world=tuple(Peer(name=name, address=address) for name, address in config.world),
         memory_bytes=config.memory_bytes,
         orphan_timeout_s=config.orphan_timeout_s,
+        health_check=_health_check(config),
     )
+
+
+def _health_check(config: NodeConfig) -> HealthCheck | None:
+    check = config.health_check
+    if check is None:
+        return None
+    return HealthCheck(check.command, check.interval_s, check.timeout_s, check.threshold)
+
+
+def _judgement(session: AgentSession) -> tuple[object, ...]:
+    """What somebody decides from, of all that a heartbeat brings."""
+    return (session.ready, session.problem, session.check, session.check_message, session.notice)

@@ -57,7 +57,7 @@ class Gateway:
         self._heartbeat_s = heartbeat_s
         self._greeting_s = greeting_s
         self._group: asyncio.TaskGroup | None = None
-        self._connections: set[FrameConnection] = set()
+        self._connections: dict[FrameConnection, None] = {}
         self._strangers = 0
         self._address: tuple[str, int] | None = None
         functions = FunctionCache(queue)
@@ -156,7 +156,7 @@ class Gateway:
         if self._group is None:
             connection.abort()
             return
-        self._connections.add(connection)
+        self._connections[connection] = None
         self._group.create_task(self._serve(connection, first))
 
     async def _serve(self, connection: FrameConnection, first: asyncio.Future[Any]) -> None:
@@ -173,7 +173,7 @@ class Gateway:
             connection.abort()
         finally:
             if connection.is_closed:
-                self._connections.discard(connection)
+                self._connections.pop(connection, None)
             if isinstance(connection.error, FrameError):
                 log.warning("connection broke the protocol", error=str(connection.error))
 

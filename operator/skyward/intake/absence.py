@@ -25,5 +25,6 @@ class Absences:
         self._since = {}
 
     def next_in(self, now: float) -> float | None:
-        """Seconds until the oldest evidence is old enough; None when there is none."""
-        return max(0.0, min(self._since.values()) + self._absence_s - now) if self._since else None
+        """Seconds until more evidence is old enough; None when all of it is."""
+        left = (since + self._absence_s - now for since in self._since.values())
+        return min((seconds for seconds in left if seconds > 0), default=None)

@@ -6,7 +6,7 @@ applied again writes nothing.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -25,7 +25,10 @@ from skyward.api import (
 )
 from skyward.contracts import Transaction
 from skyward.documents import Document, diff_spec
+from skyward.facts import Decision, DecisionKind
 from skyward.intake.declared import Declared, document_of, place, places
+from skyward.intake.holding import Hold, HoldLimits, Loss, find_hold
+from skyward.kit.decisions import record_decision
 from skyward.kit.recorder import record_event
 
 MANIFEST_FINALIZER = "skyward.dev/manifest"
@@ -54,6 +57,8 @@ class Applied:
     changed: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
     removed: list[str] = field(default_factory=list)
+    held: Hold | None = None
+    """What of the snapshot does not take effect."""
     absent: set[str] = field(default_factory=set)
     """Uids of living pools that no document claims, where absence counts at all."""
     undeclared: list[str] = field(default_factory=list)
@@ -68,14 +73,20 @@ class Rules:
     """The directory proved to be ours, and everything in it could be read."""
     proved: frozenset[str]
     """Uids whose absence was seen before, long enough ago."""
+    limits: HoldLimits = field(default_factory=HoldLimits)
+    approved: frozenset[str] = frozenset()
+    """Hashes of held deletions that may go on."""
+    asked: str = ""
+    """Key of a pool that is changed through the API at this moment: that is evidence by itself."""
 
 
-def apply(tx: Transaction, declared: Declared, rules: Rules) -> Applied:
+def apply(tx: Transaction, stored: Mapping[str, Pool], declared: Declared, rules: Rules) -> Applied:
+    """`stored` is where to look; what is written comes from the rows themselves."""
     applied = Applied()
-    stored = {pool.key: pool for pool in tx.list(Pool)}
+    applied.held = _find_hold(stored.values(), declared, rules)
     for key, claims in declared.claims.items():
         document = document_of(claims)
-        if key not in stored and document is not None:
+        if document is not None and key not in stored and tx.get(Pool, key) is None:
             _create(tx, document, declared.revision, rules, applied)
     for pool in stored.values():
         _settle(tx, pool, declared, rules, applied)
@@ -99,7 +110,8 @@ def updated_pool(pool: Pool, document: Document, revision: str, now: datetime) -
         generation=generation, labels=wanted.metadata.labels, annotations=wanted.metadata.annotations
     )
     is_new = wanted.spec != pool.spec or metadata != pool.metadata
-    status = pool.status.replace(file=place(document), revision=revision if is_new else pool.status.revision)
+    revision = revision if is_new else pool.status.revision
+    status = pool.status.replace(file=place(document), revision=revision, held=None)
     return _accepted(pool.replace(metadata=metadata, spec=wanted.spec, status=status), now)
 
 
@@ -112,24 +124,64 @@ def _create(tx: Transaction, document: Document, revision: str, rules: Rules, ap
 def _settle(tx: Transaction, pool: Pool, declared: Declared, rules: Rules, applied: Applied) -> None:
     claims = declared.claims.get(pool.key, ())
     document = document_of(claims)
-    nameless = declared.nameless.get(pool.status.file.rpartition(":")[0], ())
+    is_absent = declared.lacks(pool)
+    held = applied.held.parts.get(pool.metadata.uid) if applied.held is not None else None
+    is_living = pool.metadata.deletion_timestamp is None
+    if is_living and held is None and document is not None and _says_all(pool, document):
+        return
+    current = tx.get(Pool, pool.key)
+    if current is None or current.metadata.uid != pool.metadata.uid:
+        return  # it went meanwhile, of which its end tells
+    pool = current
     if pool.metadata.deletion_timestamp is not None:
         # A document that is there now is remembered by being there: it is taken in once the old row is gone.
         if MANIFEST_FINALIZER in pool.metadata.finalizers:
             applied.undeclared.append(pool.key)
+        return
+    if is_absent and rules.counts_absence:
+        applied.absent.add(pool.metadata.uid)
+    if held is not None:
+        kept = pool.replace(status=pool.status.replace(held=held))
+        tx.put(kept if document is None else _accepted(kept, to_time(rules.now)))
     elif document is not None:
         _update(tx, pool, document, declared.revision, rules, applied)
     elif len(claims) > 1:
         message = f"declared in {places(claims)}; keep one. The last accepted spec stays in force"
         _refuse(tx, pool, Reason.CONFLICT, message, rules, applied)
-    elif claims or nameless:
-        broken = [each for each in (*claims, *nameless) if not isinstance(each, Document)]
-        causes = "; ".join(str(problem) for document in broken for problem in document.problems)
+    elif not is_absent:
+        suspects = (*claims, *declared.nameless_of(pool))
+        broken = [each for each in suspects if not isinstance(each, Document)]
+        emptied = declared.emptied(pool)
+        problems = [f"{emptied} is empty; remove the file to remove the pool"] if emptied else []
+        causes = "; ".join((*(str(problem) for document in broken for problem in document.problems), *problems))
         _refuse(tx, pool, Reason.MANIFEST_INVALID, f"{causes}. The last accepted spec stays in force", rules, applied)
-    elif rules.counts_absence:
-        applied.absent.add(pool.metadata.uid)
-        if pool.metadata.uid in rules.proved:
-            _remove(tx, pool, rules, applied)
+    elif rules.counts_absence and pool.metadata.uid in rules.proved:
+        _remove(tx, pool, declared.revision, rules, applied)
+
+
+def _find_hold(stored: Iterable[Pool], declared: Declared, rules: Rules) -> Hold | None:
+    """What is not to take effect; None too when it is approved and every absence in it is proved."""
+    living = [pool for pool in stored if pool.metadata.deletion_timestamp is None]
+    losses = [
+        loss
+        for pool in living
+        if pool.key != rules.asked and (loss := _loss(pool, declared, rules.counts_absence)) is not None
+    ]
+    hold = find_hold(losses, len(living), rules.limits, declared.revision)
+    if hold is None or hold.hash not in rules.approved:
+        return hold
+    removed = {loss.pool.metadata.uid for loss in hold.losses if loss.left is None}
+    return None if not removed or (rules.counts_absence and removed <= rules.proved) else hold
+
+
+def _loss(pool: Pool, declared: Declared, counts_absence: bool) -> Loss | None:
+    document = document_of(declared.claims.get(pool.key, ()))
+    if document is not None:
+        nodes = document.pool.spec.nodes
+        return Loss(pool, nodes) if nodes < pool.spec.nodes else None
+    # While absence does not count, what is held for it stays held.
+    is_lost = declared.lacks(pool) and (counts_absence or pool.status.held is not None)
+    return Loss(pool, None) if is_lost else None
 
 
 def _update(tx: Transaction, pool: Pool, document: Document, revision: str, rules: Rules, applied: Applied) -> None:
@@ -158,7 +210,7 @@ def _refuse(tx: Transaction, pool: Pool, reason: Reason, message: str, rules: Ru
         now=to_time(rules.now),
         observed_generation=pool.metadata.generation,
     )
-    new = pool.replace(status=pool.status.replace(conditions=conditions))
+    new = pool.replace(status=pool.status.replace(conditions=conditions, held=None))
     if new == pool:
         return
     tx.put(new)
@@ -166,10 +218,15 @@ def _refuse(tx: Transaction, pool: Pool, reason: Reason, message: str, rules: Ru
     applied.refused.append(pool.key)
 
 
-def _remove(tx: Transaction, pool: Pool, rules: Rules, applied: Applied) -> None:
-    marked = tx.put(pool.replace(metadata=pool.metadata.replace(deletion_timestamp=to_time(rules.now))))
+def _remove(tx: Transaction, pool: Pool, revision: str, rules: Rules, applied: Applied) -> None:
+    metadata = pool.metadata.replace(deletion_timestamp=to_time(rules.now))
+    marked = tx.put(pool.replace(metadata=metadata, status=pool.status.replace(held=None)))
     note = f"its document is no longer in the files (last seen in {pool.status.file})"
     record_event(tx, marked, Reason.MANIFEST_REMOVED, note, now=rules.now)
+    held = pool.status.held
+    inputs = (("file", pool.status.file), ("revision", revision), ("approved", held.hash if held is not None else ""))
+    decision = Decision(DecisionKind.RETIRE, "proved-absence", Reason.MANIFEST_REMOVED, note, inputs)
+    record_decision(tx, marked, decision, now=rules.now)
     applied.removed.append(pool.key)
 
 
@@ -193,6 +250,7 @@ def _says_all(pool: Pool, document: Document) -> bool:
         accepted is not None
         and accepted.status is Status.TRUE
         and pool.status.file == place(document)
+        and pool.status.held is None
         and meta.labels == wanted.metadata.labels
         and meta.annotations == wanted.metadata.annotations
         and pool.spec == wanted.spec

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 from skyward.contracts import Files
@@ -12,10 +15,33 @@ _SIGNS = {
     "rebase-apply": "a rebase or am is not finished",
     "MERGE_HEAD": "a merge is not finished",
     "CHERRY_PICK_HEAD": "a cherry-pick is not finished",
+    "REVERT_HEAD": "a revert is not finished",
+    "sequencer": "a series of cherry-picks or reverts is not finished",
     "BISECT_LOG": "a bisect is not finished",
 }
 _POINTER = "gitdir:"
 _POINTER_BYTES = 4096
+_MODULES_BYTES = 64 << 10
+_MODULE = re.compile(r'^\s*\[submodule "([^"\\/.][^"\\]*)"\]', re.MULTILINE)
+
+
+@dataclass(frozen=True, slots=True)
+class Unfinished:
+    """What Git has not finished."""
+
+    sign: str
+    """Name of the file or directory that says so."""
+    place: Path
+
+    def __str__(self) -> str:
+        return _SIGNS[self.sign]
+
+    @property
+    def remedy(self) -> str:
+        return (
+            f"finish or abort it; if nothing of it runs any more, remove {self.place}; "
+            f"or have the files read as they are: skyctl approve {self.sign}"
+        )
 
 
 def find_git(files: Files, directory: Path) -> Path | None:
@@ -32,9 +58,23 @@ def find_git(files: Files, directory: Path) -> Path | None:
     return None
 
 
-def unfinished(files: Files, git: Path) -> str | None:
-    """What Git has not finished there, in words."""
-    return next((words for name, words in _SIGNS.items() if _exists(files, git / name)), None)
+def find_unfinished(files: Files, git: Path) -> Unfinished | None:
+    """The first thing that is not finished, in the working tree itself or in one of its submodules."""
+    for place in (git, *_modules(files, git)):
+        for sign in _SIGNS:
+            if _exists(files, place / sign):
+                return Unfinished(sign, place / sign)
+    return None
+
+
+def _modules(files: Files, git: Path) -> Iterator[Path]:
+    """Where Git keeps the submodules that the working tree declares."""
+    try:
+        text = files.read(git.parent / ".gitmodules", _MODULES_BYTES).decode(errors="replace")
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    for name in _MODULE.findall(text):
+        yield git / "modules" / name
 
 
 def _exists(files: Files, path: Path) -> bool:

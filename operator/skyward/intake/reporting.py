@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
+
 from skyward.api import (
     DEFAULT_NAMESPACE,
+    Held,
     ObjectMeta,
     Reason,
     Source,
@@ -17,7 +20,9 @@ from skyward.api import (
 )
 from skyward.contracts import Transaction
 from skyward.intake.applying import Rules
+from skyward.intake.approvals import without_stale
 from skyward.intake.declared import Declared
+from skyward.intake.snapshot import SourceUnavailable
 from skyward.kit.recorder import record_event
 
 SOURCE_NAME = "manifests"
@@ -27,20 +32,36 @@ _TOLD_PROBLEMS = 20
 _SHOWN_FILES = 3
 
 
-def report_read(tx: Transaction, path: str, declared: Declared, rules: Rules, doubt: str) -> None:
-    """The directory was read. `doubt` says why nothing that is missing counts as removed; empty when it does count."""
-    source = _source(tx, path, rules)
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How the directory was read."""
+
+    doubt: str
+    """Why nothing that is missing counts as removed; empty when it does count."""
+    held: Held | None
+    unfinished: str
+    """The sign of the Git operation in spite of which it was read."""
+
+
+def find_source(tx: Transaction) -> Source | None:
+    return tx.get(Source, _KEY)
+
+
+def report_read(tx: Transaction, path: str, declared: Declared, rules: Rules, reading: Reading) -> None:
+    source = without_stale(_source(tx, path, rules), reading.held, reading.unfinished)
     status = source.status.replace(
-        revision=declared.revision, pools=declared.pools, rejected=declared.problems[:_SHOWN_PROBLEMS]
+        revision=declared.revision,
+        pools=declared.pools,
+        rejected=declared.problems[:_SHOWN_PROBLEMS],
+        held=reading.held,
+        unfinished=reading.unfinished,
     )
-    message = f"{_count(declared.pools, 'pool')} in {_count(declared.files, 'file')}"
-    if declared.problems:
-        message += f", {_count(len(declared.problems), 'problem')}"
-    if doubt:
-        message += f"; {doubt}"
     known = {str(problem) for problem in source.status.rejected}
     new = [str(problem) for problem in status.rejected if str(problem) not in known]
-    source = _put(tx, source, status, Status.TRUE, Reason.SOURCE_READ, message, rules)
+    if reading.held is not None:
+        source = _put(tx, source, status, Status.FALSE, Reason.DELETION_HELD, str(reading.held), rules)
+    else:
+        source = _put(tx, source, status, Status.TRUE, Reason.SOURCE_READ, _summary(declared, reading), rules)
     for problem in new[:_TOLD_PROBLEMS]:
         record_event(tx, source, Reason.MANIFEST_INVALID, problem, now=rules.now, warning=True)
     if len(new) > _TOLD_PROBLEMS:
@@ -48,9 +69,16 @@ def report_read(tx: Transaction, path: str, declared: Declared, rules: Rules, do
         record_event(tx, source, Reason.MANIFEST_INVALID, note, now=rules.now, warning=True)
 
 
-def report_unavailable(tx: Transaction, path: str, reason: Reason, message: str, rules: Rules) -> None:
+def report_unavailable(tx: Transaction, path: str, err: SourceUnavailable, rules: Rules) -> None:
     source = _source(tx, path, rules)
-    _put(tx, source, source.status, Status.FALSE, reason, message, rules)
+    status = source.status.replace(unfinished=err.unfinished)
+    _put(tx, source, status, Status.FALSE, err.reason, err.message, rules)
+
+
+def report_waiting(tx: Transaction, path: str, err: SourceUnavailable, rules: Rules, minutes: int) -> None:
+    """It has been busy for so long that somebody should look."""
+    note = f"{err.message}; it has been so for {minutes} minutes: {err.remedy}"
+    record_event(tx, _source(tx, path, rules), Reason.SOURCE_BUSY, note, now=rules.now, warning=True)
 
 
 def doubt_about(marker: str | None, installation: str, declared: Declared | None) -> str:
@@ -66,6 +94,17 @@ def doubt_about(marker: str | None, installation: str, declared: Declared | None
         names = ", ".join(declared.unknown[:_SHOWN_FILES])
         return f"missing pools are kept while it is not known what {names} would declare"
     return ""
+
+
+def _summary(declared: Declared, reading: Reading) -> str:
+    parts = [f"{_count(declared.pools, 'pool')} in {_count(declared.files, 'file')}"]
+    if declared.problems:
+        parts[0] += f", {_count(len(declared.problems), 'problem')}"
+    if reading.unfinished:
+        parts.append(f"read although git is not finished ({reading.unfinished})")
+    if reading.doubt:
+        parts.append(reading.doubt)
+    return "; ".join(parts)
 
 
 def _source(tx: Transaction, path: str, rules: Rules) -> Source:
@@ -92,9 +131,12 @@ def _put(
     new = old.replace(status=status.replace(conditions=conditions))
     if new == tx.get(Source, _KEY):
         return new
-    new = tx.put(new.replace(status=new.status.replace(last_read=to_time(rules.now))))
+    read_at = to_time(rules.now)
+    last_read = read_at if old.status.last_read is None else max(read_at, old.status.last_read)
+    new = tx.put(new.replace(status=new.status.replace(last_read=last_read)))
     before = find(old.status.conditions, SourceCondition.READY)
-    if (before.status if before is not None else Status.TRUE) is not ready:
+    is_news = before is not None and before.status is not ready
+    if is_news or (ready is Status.FALSE and (before is None or before.reason is not reason)):
         record_event(tx, new, reason, message, now=rules.now, warning=ready is Status.FALSE)
     return new
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import hashlib
 import os
+import threading
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,24 +17,30 @@ from pathlib import Path
 from skyward.api import Problem, Reason
 from skyward.contracts import FileInfo, Files
 from skyward.documents import MAX_FILE_BYTES
-from skyward.intake.git import find_git, unfinished
+from skyward.intake.git import find_git, find_unfinished
+from skyward.intake.known import Known
 
 MARKER = ".skyward-source"
 """Names the installation that the directory belongs to. Without it, what is missing proves nothing."""
+APPROVAL = ".skyward-approve"
+"""Holds the hash of the held deletion that may go on: an approval that travels by commit."""
 MAX_FILES = 10_000
 MAX_SNAPSHOT_BYTES = 20 << 20
 _SUFFIXES = (".yaml", ".yml")
 _READINGS = 6
-_MARKER_BYTES = 200
+_NOTE_BYTES = 200
 
 
 class SourceUnavailable(Exception):
     """There is no snapshot to be had now; `reason` is SourceMissing or SourceBusy."""
 
-    def __init__(self, reason: Reason, message: str) -> None:
+    def __init__(self, reason: Reason, message: str, unfinished: str = "", remedy: str = "") -> None:
         super().__init__(message)
         self.reason = reason
         self.message = message
+        self.unfinished = unfinished
+        """The sign of the Git operation that is waited for."""
+        self.remedy = remedy
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +67,10 @@ class Snapshot:
     rejected: tuple[RejectedFile, ...]
     is_versioned: bool
     """Git looks after it."""
+    approval: str = ""
+    """The text of the approval file."""
+    unfinished: str = ""
+    """The sign of the Git operation in spite of which it was taken."""
 
     @property
     def revision(self) -> str:
@@ -78,29 +89,53 @@ class Snapshot:
         return replace(self, files=tuple(files[name] for name in sorted(files)))
 
 
-def take_snapshot(files: Files, root: Path) -> Snapshot:
-    """Raises SourceUnavailable."""
-    before = _read_once(files, root)
+class Reader:
+    """Reads one directory again and again."""
+
+    def __init__(self, files: Files, root: Path) -> None:
+        self._files = files
+        self._root = root
+        self._known: Known[ManifestFile] = Known()
+        self._turn = threading.Lock()
+        """Who gave up waiting for a hung disk leaves a thread behind that may still read."""
+
+    def take(self, now: float, despite: str = "") -> Snapshot:
+        """`despite` is the sign of a Git operation that somebody allowed to be overlooked; `now` is monotonic. Raises
+        SourceUnavailable."""
+        with self._turn:
+            self._known.begin(now)
+            snapshot = _take(self._files, self._root, self._known, despite)
+            self._known.only({file.path for file in snapshot.files})
+            return snapshot
+
+
+def _take(files: Files, root: Path, known: Known[ManifestFile], despite: str) -> Snapshot:
+    before = _read_once(files, root, known, despite)
     for _ in range(_READINGS):
-        after = _read_once(files, root)
+        after = _read_once(files, root, known, despite)
         if after == before:
             return after
         before = after
-    raise SourceUnavailable(Reason.SOURCE_BUSY, f"the files in {root} keep changing; waiting until they hold still")
+    raise SourceUnavailable(
+        Reason.SOURCE_BUSY,
+        f"the files in {root} keep changing; waiting until they hold still",
+        remedy="find out what writes there without pause",
+    )
 
 
-def _read_once(files: Files, root: Path) -> Snapshot:
+def _read_once(files: Files, root: Path, known: Known[ManifestFile], despite: str) -> Snapshot:
     try:
         info = files.info(root)
         if not info.is_directory:
             raise SourceUnavailable(Reason.SOURCE_MISSING, f"{root} is not a directory; nothing is changed or deleted")
         real = files.resolve(root)
         git = find_git(files, real)
-        operation = unfinished(files, git) if git is not None else None
-        if operation is not None:
-            raise SourceUnavailable(Reason.SOURCE_BUSY, f"waiting for git in {root}: {operation}")
-        found = tuple(_entries(files, root, real))
-        marker = _marker(files, root)
+        operation = find_unfinished(files, git) if git is not None else None
+        if operation is not None and operation.sign != despite:
+            message = f"waiting for git in {root}: {operation}"
+            raise SourceUnavailable(Reason.SOURCE_BUSY, message, operation.sign, operation.remedy)
+        found = tuple(_entries(files, root, real, known))
+        marker, approval = _note(files, root / MARKER), _note(files, root / APPROVAL)
     except OSError as err:
         message = f"{root} cannot be read ({err.strerror or err}); nothing is changed or deleted"
         raise SourceUnavailable(Reason.SOURCE_MISSING, message) from err
@@ -110,14 +145,16 @@ def _read_once(files: Files, root: Path) -> Snapshot:
         files=tuple(entry for entry in found if isinstance(entry, ManifestFile)),
         rejected=tuple(entry for entry in found if isinstance(entry, RejectedFile)),
         is_versioned=git is not None,
+        approval=approval or "",
+        unfinished=operation.sign if operation is not None else "",
     )
 
 
-def _entries(files: Files, root: Path, real: Path) -> Iterator[ManifestFile | RejectedFile]:
+def _entries(files: Files, root: Path, real: Path, known: Known[ManifestFile]) -> Iterator[ManifestFile | RejectedFile]:
     paths = [path for path in files.walk(root) if path.name.endswith(_SUFFIXES) and not path.name.startswith(".")]
-    total = 0
+    total, below = 0, len(root.as_posix().rstrip("/")) + 1
     for path in paths[:MAX_FILES]:
-        entry = _entry(files, path, path.relative_to(root).as_posix(), real)
+        entry = _entry(files, path, path.as_posix()[below:], real, known)
         if isinstance(entry, ManifestFile):
             total += len(entry.data)
             if total > MAX_SNAPSHOT_BYTES:
@@ -131,11 +168,13 @@ def _entries(files: Files, root: Path, real: Path) -> Iterator[ManifestFile | Re
         )
 
 
-def _entry(files: Files, path: Path, name: str, real: Path) -> ManifestFile | RejectedFile:
+def _entry(files: Files, path: Path, name: str, real: Path, known: Known[ManifestFile]) -> ManifestFile | RejectedFile:
     if not _is_text(name):
         return _reject(os.fsencode(name).decode(errors="replace"), "has a name that is not UTF-8; rename it")
     try:
         info = files.info(path)
+        if (entry := known.get(name, info)) is not None:
+            return entry
         if refusal := _refusal(info, files.resolve(path), real):
             return _reject(name, refusal, may_declare=info.is_regular)
         data = files.read(path, MAX_FILE_BYTES)
@@ -146,7 +185,9 @@ def _entry(files: Files, path: Path, name: str, real: Path) -> ManifestFile | Re
         return _reject(name, why)
     if len(data) > MAX_FILE_BYTES:
         return _reject(name, "is larger than 1 MiB")
-    return ManifestFile(name, data, _digest(data))
+    entry = ManifestFile(name, data, _digest(data))
+    known.keep(name, info, entry)
+    return entry
 
 
 def _refusal(info: FileInfo, real_path: Path, real_root: Path) -> str | None:
@@ -163,9 +204,9 @@ def _reject(name: str, message: str, *, may_declare: bool = True) -> RejectedFil
     return RejectedFile(Problem(file=name, line=0, field="", message=message), may_declare)
 
 
-def _marker(files: Files, root: Path) -> str | None:
+def _note(files: Files, path: Path) -> str | None:
     try:
-        data = files.read(root / MARKER, _MARKER_BYTES)
+        data = files.read(path, _NOTE_BYTES)
     except OSError:
         return None
     return data.decode(errors="replace").strip()

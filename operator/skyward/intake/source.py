@@ -8,15 +8,19 @@ from pathlib import Path
 
 import structlog
 
-from skyward.api import Pool
+from skyward.api import Pool, Source
 from skyward.contracts import Change, Clock, Files, Ids, Manifest, Store, Verb
 from skyward.errors import UserError
+from skyward.intake.approvals import has_approval
+from skyward.intake.holding import HoldLimits
 from skyward.intake.snapshot import Snapshot, SourceUnavailable
-from skyward.intake.taking import Taker
+from skyward.intake.taking import Patience, Taker
 from skyward.intake.writing import Writer
 from skyward.kit.waiting import wait_for
 
 _log = structlog.get_logger()
+REFRESH_S = 60.0
+"""What is remembered of the store is read anew this often."""
 
 
 class DirectorySource:
@@ -24,8 +28,8 @@ class DirectorySource:
 
     The watcher's word is a hint: a change is read once nothing moved for `quiet_s` (`git_quiet_s` in a Git working tree),
     at most `latency_s` after the first hint, and in any case every `poll_s`. A pool counts as removed when it was absent
-    twice, `absence_s` apart. With `threaded`, files are read and parsed off the event loop; without, inline, which is for
-    files that are not real.
+    twice, `absence_s` apart; what goes beyond the `limits` waits for an approval. With `threaded`, files are read and
+    parsed off the event loop; without, inline, which is for files that are not real.
     """
 
     name = "intake"
@@ -43,10 +47,18 @@ class DirectorySource:
         git_quiet_s: float = 1.0,
         latency_s: float = 2.0,
         absence_s: float = 10.0,
+        limits: HoldLimits | None = None,
         threaded: bool = True,
     ) -> None:
         self._taker = Taker(
-            path, store=store, files=files, clock=clock, ids=ids, absence_s=absence_s, threaded=threaded
+            path,
+            store=store,
+            files=files,
+            clock=clock,
+            ids=ids,
+            limits=limits or HoldLimits(),
+            patience=Patience(quiet_s, git_quiet_s, latency_s, absence_s),
+            threaded=threaded,
         )
         self._writer = Writer(self._taker)
         self._root = path
@@ -61,6 +73,7 @@ class DirectorySource:
         self._replaced = asyncio.Event()
         self._identity: tuple[int, int] | None = None
         self._is_versioned = False
+        self._refreshed_at = clock.monotonic()
 
     async def run(self, ready: Callable[[], None]) -> None:
         """Ready once the directory was read for the first time, or was found unreadable."""
@@ -68,14 +81,17 @@ class DirectorySource:
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(self._watch())
+                await self._taker.sweep()
                 next_s = await self._pass()
                 ready()
                 while True:
-                    if await wait_for(self._hint, self._clock, next_s):
+                    is_hinted = await wait_for(self._hint, self._clock, next_s)
+                    if is_hinted:
                         await self._settle()
-                    next_s = await self._pass()
+                    next_s = await self._pass(is_settled=is_hinted)
         finally:
             stop()
+            self._taker.close()
 
     async def write(
         self, manifest: Manifest, *, create: bool, expect: str | None = None, dry_run: bool = False
@@ -87,18 +103,27 @@ class DirectorySource:
 
     # --- the loop ---
 
-    async def _pass(self) -> float:
+    async def _pass(self, *, is_settled: bool = False) -> float:
         """Read once and take in. Returns how long to wait, without a hint, until the next time."""
         try:
             async with self._taker.lock:
-                return await self._read()
+                return await self._read(is_settled=is_settled)
         except Exception as err:
             _log.error("reading the source failed", path=str(self._root), error=str(err), exc_info=err)
             return self._poll_s
 
-    async def _read(self) -> float:
+    async def _refresh(self) -> None:
+        """Between the hints, and not at each poll: it is what a change of the store costs that nobody heard of."""
+        now = self._clock.monotonic()
+        if now - self._refreshed_at >= REFRESH_S:
+            self._refreshed_at = now
+            await self._taker.refresh()
+
+    async def _read(self, *, is_settled: bool) -> float:
+        if not is_settled:
+            await self._refresh()
         try:
-            snapshot = await self._taker.snapshot()
+            snapshot = await (self._taker.snapshot() if is_settled else self._taker.settled_snapshot())
         except SourceUnavailable as err:
             await self._taker.unavailable(err)
             return min(self._git_quiet_s, self._poll_s)
@@ -132,8 +157,8 @@ class DirectorySource:
         self._hint.clear()
 
     def _on_changes(self, changes: Sequence[Change]) -> None:
-        if any(change.verb is Verb.DELETED and isinstance(change.object, Pool) for change in changes):
-            self._hint.set()  # a document of that name may wait for the old pool to be gone
+        if any(_matters(change) for change in changes):
+            self._hint.set()
 
     # --- the watcher ---
 
@@ -156,3 +181,10 @@ class DirectorySource:
                 _log.debug("watcher failed", path=str(self._root), error=str(err))
             await self._clock.sleep(self._poll_s)
             self._hint.set()  # whatever happened while nobody watched
+
+
+def _matters(change: Change) -> bool:
+    """A document of that name may wait for the old pool to be gone; an approval may have been given."""
+    if isinstance(change.object, Source):
+        return change.verb is not Verb.DELETED and has_approval(change.object)
+    return change.verb is Verb.DELETED and isinstance(change.object, Pool)

@@ -21,7 +21,8 @@ from skyward.kit.recorder import record_event
 
 _TRIES = 5
 _MODE = 0o644
-_PROBE = ".skyward-probe"
+_PROBE = ".skyward-probe.0"
+"""Named like what a killed write leaves, so that it is swept away like that."""
 
 Claims = tuple[Document | BrokenDocument, ...]
 
@@ -43,8 +44,7 @@ class Writer:
                 if dry_run:
                     return self._preview(stored, path, new, wanted.key)
                 if new == old:
-                    assert stored is not None, "its document was taken in"
-                    return stored
+                    return await self._say_again(snapshot, declared, wanted.key)
                 if await self._replace(path, old, new):
                     return await self._take_written(snapshot, path, old, new, wanted.key)
         raise Conflict(f"the file of pool {wanted.key} keeps changing; try again")
@@ -99,7 +99,7 @@ class Writer:
 
     async def _snapshot(self) -> Snapshot:
         try:
-            return await self._taker.snapshot()
+            return await self._taker.settled_snapshot()
         except SourceUnavailable as err:
             if err.reason is Reason.SOURCE_BUSY:
                 raise Conflict(f"{err.message}; try again") from err
@@ -134,12 +134,19 @@ class Writer:
             return new_pool(document, "", "", now)
         return updated_pool(stored, document, stored.status.revision, now)
 
+    async def _say_again(self, snapshot: Snapshot, declared: Declared, key: str) -> Pool:
+        """The file says so already. If it is held nevertheless, this request is the word that was missing."""
+        await self._taker.take_in(snapshot, declared, asked=key)
+        stored = await self._stored(key)
+        assert stored is not None, "its document was taken in"
+        return stored
+
     async def _take_written(self, snapshot: Snapshot, path: str, old: bytes | None, new: bytes, key: str) -> Pool:
         """Take in what was written; a failure puts the file back. Who gives up waiting changes nothing: it is written."""
         taker = self._taker
         try:
             after = snapshot.with_file(path, new)
-            await taker.take_in(after, await taker.declare(after))
+            await taker.take_in(after, await taker.declare(after), asked=key)
             stored = await self._stored(key)
             assert stored is not None, "a good document was taken in"
             return stored
@@ -273,7 +280,8 @@ def _removable(claims: Claims) -> dict[str, list[int]]:
 
 def _marked(pool: Pool, now: float) -> Pool:
     finalizers = (*pool.metadata.finalizers, MANIFEST_FINALIZER)
-    return pool.replace(metadata=pool.metadata.replace(deletion_timestamp=to_time(now), finalizers=finalizers))
+    metadata = pool.metadata.replace(deletion_timestamp=to_time(now), finalizers=finalizers)
+    return pool.replace(metadata=metadata, status=pool.status.replace(held=None))
 
 
 def _release(tx: Transaction, key: str) -> None:

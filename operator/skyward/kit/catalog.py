@@ -36,7 +36,7 @@ class Offerings:
         self._calls = calls
         self._wake = wake
         self._entries: dict[str, _Entry] = {}
-        self._waiting: dict[str, set[str]] = {}
+        self._waiting: dict[str, dict[str, None]] = {}
         self._asked_at: dict[str, float] = {}
 
     def of(self, provider: str, options: Json, asker: str) -> tuple[Offering, ...] | None:
@@ -56,7 +56,7 @@ class Offerings:
         if hindered is None:
             self._asked_at[key] = now
             self._calls.begin(key, provider, partial(self._read, key, driver, options), lambda _: self._told(key))
-        self._waiting.setdefault(key, set()).add(asker)
+        self._waiting.setdefault(key, {})[asker] = None
         return None if now < self._asked_at[key] + PATIENCE_S else ()
 
     async def _read(self, key: str, driver: Driver, options: Json) -> None:

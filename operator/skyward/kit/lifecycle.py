@@ -9,9 +9,10 @@ from typing import Protocol
 import structlog
 
 from skyward.contracts import Clock
-from skyward.errors import UserError
+from skyward.errors import LeadershipLost, UserError
 
 _log = structlog.get_logger()
+_MOMENT_S = 0.05
 
 
 class Component(Protocol):
@@ -34,9 +35,12 @@ class Named:
         await self._run(ready)
 
 
-async def run_all(components: Sequence[Component], clock: Clock, *, stop_s: float = 5.0) -> None:
-    """Start each component after the former is ready, and serve until cancelled. Stops in reverse order, `stop_s` for each.
-    A component that fails, or ends by itself, takes the others down; its error comes out here."""
+async def run_all(
+    components: Sequence[Component], clock: Clock, *, stop_s: float = 5.0, all_stop_s: float = 8.0
+) -> None:
+    """Start each component after the former is ready, and serve until cancelled. A component that fails, or ends by itself,
+    takes the others down; its error comes out here. Stops in reverse order, `stop_s` for each and `all_stop_s` for all of them:
+    after that each gets a moment, and what it waits for is abandoned."""
     running: list[asyncio.Task[None]] = []
     try:
         for component in components:
@@ -47,8 +51,9 @@ async def run_all(components: Sequence[Component], clock: Clock, *, stop_s: floa
         await asyncio.wait(running, return_when=asyncio.FIRST_COMPLETED)
         _raise_ended(running)
     finally:
+        deadline = clock.monotonic() + all_stop_s
         for task in reversed(running):
-            await _stop(task, stop_s)
+            await _stop(task, min(stop_s, max(deadline - clock.monotonic(), _MOMENT_S)))
 
 
 async def _start(component: Component, running: list[asyncio.Task[None]]) -> None:
@@ -78,7 +83,7 @@ async def _stop(task: asyncio.Task[None], stop_s: float) -> None:
         _log.error("component did not stop in time", component=task.get_name(), stop_s=stop_s)
     elif task.cancelled() or (error := task.exception()) is None:
         return
-    elif isinstance(error, UserError):
+    elif isinstance(error, UserError | LeadershipLost):
         _log.debug("component refused", component=task.get_name(), error=str(error))  # whoever runs us tells the user
     else:
         _log.error("component failed", component=task.get_name(), error=str(error), exc_info=error)

@@ -3,20 +3,23 @@
 A listing is read every `resync_s` of its driver. After a poke (something was created or deleted) it is read at once,
 then at growing intervals until the usual pace is reached, which is
 faster while an instance starts or leaves. A failed reading changes nothing but the error and the age:
-whoever decides from a listing asks `fresh` first.
+whoever decides from a listing asks `fresh` first. So does a complete listing that raises a doubt: one that cannot come
+from this store's own history.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 
 import structlog
 
 from skyward.contracts import Clock, Driver, Ids
 from skyward.errors import ProviderError, RateLimited
 from skyward.facts import Instance, InstanceState, Listing
+from skyward.kit.absences import Absences
 from skyward.kit.backoff import Backoff
+from skyward.kit.lineage import Doubt
 from skyward.kit.waiting import wait_for
 
 _log = structlog.get_logger()
@@ -26,6 +29,11 @@ _SLOWING = 1.5
 _MOVING_SHARE = 1 / 8
 _MOVING = (InstanceState.STARTING, InstanceState.LEAVING)
 _DEADLINE_S = 120.0
+_REMEMBERED_S = 600.0
+"""Everybody who cares about an instance that is missing asks for it more often."""
+
+Judge = Callable[[Listing], Awaitable[Doubt | None]]
+"""Says why a complete listing is not to be acted on."""
 
 
 class Listings:
@@ -56,13 +64,28 @@ class Listings:
         reader = self._readers.get(provider)
         return tuple(reader.by_launch.get(launch, ())) if reader else ()
 
+    def missing_since(self, provider: str, instance_id: str, after: float) -> float | None:
+        """Since when complete listings lack this instance, of those that began then or later; None when they do not."""
+        reader = self._readers.get(provider)
+        return reader.absences.missing_since(instance_id, after) if reader else None
+
     def error(self, provider: str) -> str:
         """Why the last reading failed; empty when it did not."""
         reader = self._readers.get(provider)
         return reader.error if reader else f"there is no driver for provider {provider!r}"
 
+    def judge_by(self, judge: Judge) -> None:
+        """To be called before `run`: no listing counts before this has judged it."""
+        for reader in self._readers.values():
+            reader.judge = judge
+
+    def doubt(self, provider: str) -> Doubt | None:
+        """Why the newest reading is not acted on; None when it is, or failed."""
+        reader = self._readers.get(provider)
+        return reader.doubt if reader else None
+
     def fresh(self, provider: str, now: float) -> bool:
-        """There is a complete listing that began no longer than three resyncs ago."""
+        """There is a complete listing that began no longer than three resyncs ago, and no doubt since."""
         reader = self._readers.get(provider)
         return reader is not None and reader.is_fresh(now)
 
@@ -90,7 +113,10 @@ class _Reader:
         self.by_id: dict[str, Instance] = {}
         self.by_launch: dict[str, list[Instance]] = {}
         self.error = ""
+        self.judge: Judge = _trust
+        self.doubt: Doubt | None = None
         self.callbacks: list[Callable[[str], None]] = []
+        self.absences = Absences(driver.facts.visibility_s + _REMEMBERED_S)
         self._name = name
         self._driver = driver
         self._owner = owner
@@ -103,6 +129,8 @@ class _Reader:
         self._was_fresh = False
 
     def is_fresh(self, now: float) -> bool:
+        if self.doubt is not None:
+            return False
         return self.newest is not None and now - self.newest.started_at <= _STALE_RESYNCS * self._resync_s
 
     def poke(self) -> None:
@@ -126,13 +154,14 @@ class _Reader:
         waiters, self._waiters = self._waiters, []
         try:
             listing = await self._list()
+            doubt = await self.judge(listing)
         except asyncio.CancelledError:
             for waiter in waiters:
                 waiter.cancel()
             raise
         except Exception as error:
             return self._failed(error, waiters)
-        return self._succeeded(listing, waiters)
+        return self._succeeded(listing, waiters) if doubt is None else self._doubted(doubt, waiters)
 
     async def _list(self) -> Listing:
         try:
@@ -146,6 +175,7 @@ class _Reader:
         if self.error:
             _log.info("listing works again", provider=self._name)
         self.error = ""
+        self.doubt = None
         self._take(listing)
         self._backoff.forget("")
         for waiter in waiters:
@@ -160,11 +190,25 @@ class _Reader:
 
     def _take(self, listing: Listing) -> None:
         self.newest = listing
+        self.absences.take(listing)
         self.by_id = {instance.id: instance for instance in listing.instances}
         self.by_launch = {}
         for instance in sorted(listing.instances, key=lambda one: one.id):
             if instance.launch is not None:
                 self.by_launch.setdefault(instance.launch, []).append(instance)
+
+    def _doubted(self, doubt: Doubt, waiters: list[asyncio.Future[Listing]]) -> float:
+        """What was known before stays as it was, and nobody may act on it."""
+        message = str(doubt)
+        is_new = message != self.error
+        if is_new:
+            _log.error("listing not trusted", provider=self._name, hash=doubt.hash, error=message)
+        self.doubt, self.error = doubt, message
+        for waiter in waiters:
+            if not waiter.done():
+                waiter.set_exception(ProviderError(message))
+        self._notify(changed=is_new)
+        return self._resync_s
 
     def _failed(self, error: Exception, waiters: list[asyncio.Future[Listing]]) -> float:
         message = str(error) or type(error).__name__
@@ -183,8 +227,9 @@ class _Reader:
     async def _rest(self, pause_s: float) -> None:
         """Sleep until the next reading is due or asked for; say so when the listing turns stale meanwhile. Nobody hurries a
         provider that fails, and no two readings follow each other without the shortest pause."""
-        await self._sleep(pause_s if self.error else self._resync_s * _FASTEST_SHARE, hurry=False)
-        if not self.error:
+        failed = bool(self.error) and self.doubt is None
+        await self._sleep(pause_s if failed else self._resync_s * _FASTEST_SHARE, hurry=False)
+        if not failed:
             await self._sleep(pause_s - self._resync_s * _FASTEST_SHARE, hurry=True)
 
     async def _sleep(self, seconds: float, *, hurry: bool) -> None:
@@ -210,3 +255,7 @@ class _Reader:
         self._was_fresh = fresh
         for callback in self.callbacks:
             callback(self._name)
+
+
+async def _trust(listing: Listing) -> Doubt | None:
+    return None

@@ -18,7 +18,7 @@ def record_event(
     time = to_time(now)
     old = tx.get(Event, f"{meta.namespace}/{name}")
     if old is not None:
-        tx.put(old.replace(count=old.count + 1, last_time=time))
+        tx.put(old.replace(count=old.count + 1, last_time=max(time, old.last_time)))
         return
     tx.put(
         Event(

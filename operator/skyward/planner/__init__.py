@@ -1,16 +1,33 @@
 """Pure rules: a picture of the world and the time go in, plans with reasons come out."""
 
+from skyward.api.meta import REPLACE
+from skyward.planner.adoption import AdoptInstance, plan_adoption
+from skyward.planner.breaker import Losses, Patience, blocks, excused_until, silent_since
 from skyward.planner.case import template_providers, uses_tunnel
+from skyward.planner.ceilings import CREATE_WINDOW_S, UNANSWERED, launch_allowance, room, use_of, use_of_stray
+from skyward.planner.decided import (
+    LAUNCH_RULE,
+    MERE_STEPS,
+    action_decision,
+    launch_decision,
+    pool_decisions,
+    sentence,
+    step_decision,
+)
+from skyward.planner.endings import epitaph
+from skyward.planner.hosts import host_failure, shun
 from skyward.planner.market import OfferingChoice, choose_offering
 from skyward.planner.node import plan_node
-from skyward.planner.places import REPLACE, Place, classify, is_gone
+from skyward.planner.places import Place, classify, is_gone
 from skyward.planner.plans import (
+    AskForInstance,
     ConditionUpdate,
     Cordon,
     CreateNode,
     FailNode,
     Finish,
     ForgetNode,
+    KeepNode,
     NodePlan,
     NodeStep,
     PoolAction,
@@ -24,23 +41,33 @@ from skyward.planner.plans import (
 )
 from skyward.planner.pool import count_nodes, plan_pool
 from skyward.planner.pool_conditions import NodeCounts
+from skyward.planner.proof import must_show_at, shown_at
 from skyward.planner.rules import NodeRules
 from skyward.planner.updates import apply_updates
 from skyward.planner.world import world
 
 __all__ = [
+    "CREATE_WINDOW_S",
+    "LAUNCH_RULE",
+    "MERE_STEPS",
     "REPLACE",
+    "UNANSWERED",
+    "AdoptInstance",
+    "AskForInstance",
     "ConditionUpdate",
     "Cordon",
     "CreateNode",
     "FailNode",
     "Finish",
     "ForgetNode",
+    "KeepNode",
+    "Losses",
     "NodeCounts",
     "NodePlan",
     "NodeRules",
     "NodeStep",
     "OfferingChoice",
+    "Patience",
     "Place",
     "PoolAction",
     "PoolPlan",
@@ -50,14 +77,32 @@ __all__ = [
     "StartLaunch",
     "Terminate",
     "Wait",
+    "action_decision",
     "apply_updates",
+    "blocks",
     "choose_offering",
     "classify",
     "count_nodes",
+    "epitaph",
+    "excused_until",
+    "host_failure",
     "is_gone",
+    "launch_allowance",
+    "launch_decision",
+    "must_show_at",
+    "plan_adoption",
     "plan_node",
     "plan_pool",
+    "pool_decisions",
+    "room",
+    "sentence",
+    "shown_at",
+    "shun",
+    "silent_since",
+    "step_decision",
     "template_providers",
+    "use_of",
+    "use_of_stray",
     "uses_tunnel",
     "world",
 ]

@@ -11,15 +11,19 @@ from dataclasses import dataclass
 
 from skyward.api import Node, NodeCondition, Pool, Reason, template_hash
 from skyward.api.meta import RECONCILE_REQUESTED
-from skyward.planner.places import Member, Place, parse_time, since, was_ready
+from skyward.planner.annotations import parse_time
+from skyward.planner.memory import remembered_until
+from skyward.planner.places import Member, Place, since, was_ready
 from skyward.planner.plans import ForgetNode
 
 STOP_AFTER = 3
 """So many failures of a template that was never ready stop it."""
-KEPT = 5
+KEPT = 6
 """Records of failed nodes that a pool keeps, of those that were never ready and of those that were; no more are counted."""
 FIRST_DELAY_S = 10.0
 LONGEST_DELAY_S = 300.0
+SLOW_START_S = 600.0
+"""So long after a failure no more nodes are made at once than became ready since, and one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,11 +39,14 @@ class Failures:
     """Why the newest one failed."""
     asks_at: float | None = None
     """When a reconcile-requested-at annotation that lies in the future comes to count."""
+    successes: int = 0
+    """Nodes of this template that became ready since the newest failure, as long as slow start goes on."""
 
     def allowance(self, pending: int, now: float) -> int | None:
-        """How many nodes may be made now; None means as many as are wanted. After a failure one at a time is tried."""
+        """How many nodes may be made now; None means as many as are wanted. After a failure one is tried, and as they become
+        ready one, two, four … may come up at once."""
         if self.consecutive == 0:
-            return None
+            return max(0, self.successes + 1 - pending) if self.successes else None
         waits = self.stopped or pending > 0 or (self.hold_until is not None and now < self.hold_until)
         return 0 if waits else 1
 
@@ -56,7 +63,8 @@ def judge(pool: Pool, members: Sequence[Member], now: float) -> Failures:
     ]
     recent = sorted(failure for failure in counted if failure[0] > max(last_ready, excused_until))[-KEPT:]
     if not recent:
-        return Failures(asks_at=asks_at)
+        newest = max((at for at, _, _ in counted if at > max(excused_until, now - SLOW_START_S)), default=None)
+        return Failures(asks_at=asks_at, successes=_successes(own, newest, pool.spec.nodes))
     newest_at, _, message = recent[-1]
     delay = min(FIRST_DELAY_S * 2.0 ** (len(recent) - 1), LONGEST_DELAY_S)
     return Failures(
@@ -68,7 +76,7 @@ def judge(pool: Pool, members: Sequence[Member], now: float) -> Failures:
     )
 
 
-def forget(pool: Pool, members: Sequence[Member], now: float) -> tuple[ForgetNode, ...]:
+def forget(pool: Pool, members: Sequence[Member], failures: Failures, now: float) -> tuple[ForgetNode, ...]:
     """The records that no longer tell anything: of another template, made good by a later node, or too many."""
     hash_ = template_hash(pool.spec)
     records = sorted(
@@ -80,11 +88,14 @@ def forget(pool: Pool, members: Sequence[Member], now: float) -> tuple[ForgetNod
     actions: list[ForgetNode] = []
     for node in records:
         later = any(at > failed_at(node, now) for key, at in ready_at.items() if key != node.key)
-        if node.spec.template_hash != hash_:
+        slows_down = failures.successes > 0 and not was_ready(node)
+        if remembered_until(node) > now and kept[was_ready(node)] < KEPT:
+            kept[was_ready(node)] += 1
+        elif node.spec.template_hash != hash_:
             actions.append(
                 ForgetNode(node.key, Reason.TEMPLATE_CHANGED, "the template it failed with is no longer used")
             )
-        elif later:
+        elif later and not slows_down:
             actions.append(ForgetNode(node.key, Reason.READY, "a later node of the same template became ready"))
         elif kept[was_ready(node)] >= KEPT:
             actions.append(ForgetNode(node.key, Reason.GONE, f"the newest {KEPT} failed nodes are kept"))
@@ -93,8 +104,18 @@ def forget(pool: Pool, members: Sequence[Member], now: float) -> tuple[ForgetNod
     return tuple(actions)
 
 
+def forgets_at(members: Sequence[Member], now: float) -> float | None:
+    """When the next record of a failed node has nothing more to tell."""
+    times = (remembered_until(member.node) for member in members if member.place is Place.GONE)
+    return min((time for time in times if time > now), default=None)
+
+
 def failed_at(node: Node, now: float) -> float:
-    """When it was given up: in whole seconds, so that the answer is the same before and after it is retired."""
+    """When it was given up: in whole seconds, so that the answer is the same before and after it is retired. One that was kept
+    for a look was cordoned then."""
+    cordoned = since(node, NodeCondition.CORDONED) if node.status.failure else None
+    if cordoned is not None:
+        return cordoned
     deleted = node.metadata.deletion_timestamp
     return float(int(now)) if deleted is None else deleted.timestamp()
 
@@ -105,6 +126,15 @@ def first_line(text: str) -> str:
 
 def _ready_at(node: Node) -> float:
     return (since(node, NodeCondition.INITIALIZED) or 0.0) if was_ready(node) else 0.0
+
+
+def _successes(own: Sequence[Member], failed_at: float | None, nodes: int) -> int:
+    """Since that failure; 0 when slow start no longer keeps anything back: enough are ready, or all that are wanted."""
+    if failed_at is None:
+        return 0
+    successes = sum(_ready_at(member.node) > failed_at for member in own)
+    ready = sum(member.place is Place.READY for member in own)
+    return 0 if successes + 1 >= nodes or ready >= nodes else successes
 
 
 def _excused(pool: Pool, now: float) -> tuple[float, float | None]:

@@ -6,17 +6,22 @@ nothing counts as gone, while there is no complete listing.
 
 from __future__ import annotations
 
-from skyward.api import NodeCondition, Reason, Status
+from dataclasses import replace
+
+from skyward.api import NodeCondition, Reason, Status, to_time
 from skyward.api.quantities import parse_duration
-from skyward.facts import InstanceState, LaunchState
+from skyward.facts import Decision, DecisionKind, InstanceState, LaunchState
 from skyward.planner.case import Case, later
 from skyward.planner.launching import UNRESOLVED, bind, resolve, shows_instance
+from skyward.planner.notices import SPARE_S, notice_of
 from skyward.planner.places import since
-from skyward.planner.plans import ConditionUpdate, Cordon, Finish, NodePlan, Terminate, Wait
+from skyward.planner.plans import AskForInstance, ConditionUpdate, Cordon, Finish, NodePlan, Terminate, Wait
+from skyward.planner.proof import Absence, absence, shown_at
 from skyward.planner.updates import false, true
 
 FIRST_LOOK_S = 2.0
 SLOWEST_LOOK_S = 30.0
+OVERDUE_S = 900.0
 LEAVING_PATIENCE_S = 60.0
 """A provider that says it is deleting is not asked again for so long."""
 
@@ -73,7 +78,9 @@ def _drain(case: Case) -> NodePlan | None:
         return None
     message = "waiting for its running tasks to end"
     draining = false(NodeCondition.DRAINED, Reason.DRAINING, message)
-    return NodePlan(Wait(), (_not_ready(Reason.DRAINING, message), draining), later(left_s))
+    until = (("deadline", to_time(_drain_deadline(case)).isoformat()),)
+    waits = Decision(DecisionKind.WAIT, "drain", Reason.DRAINING, message, until)
+    return NodePlan(Wait(), (_not_ready(Reason.DRAINING, message), draining), later(left_s), (waits,))
 
 
 def _drains(case: Case) -> bool:
@@ -88,8 +95,11 @@ def _leaving_since(case: Case) -> float:
 
 
 def _drain_deadline(case: Case) -> float:
+    """When it is over with waiting; before that where its provider announced to take the instance."""
     patience_s = parse_duration(case.pool.spec.drain_timeout) if case.pool is not None else 0.0
-    return _leaving_since(case) + patience_s
+    notice = notice_of(case.observed)
+    deadline = _leaving_since(case) + patience_s
+    return deadline if notice is None else min(deadline, notice.at - SPARE_S)
 
 
 def _drained(case: Case) -> ConditionUpdate:
@@ -112,9 +122,16 @@ def _terminate(case: Case) -> NodePlan:
         return _waiting(case, SLOWEST_LOOK_S, asked=asked_at is not None)
     if asked_at is None:
         return _ask(case, FIRST_LOOK_S)
-    if _is_gone(case, listed_at, asked_at):
+    known = absence(case)
+    if known is Absence.PROVED:
         return _finish("its instance is proved gone")
     wait_s = min(max((case.now - asked_at) / 2, FIRST_LOOK_S), SLOWEST_LOOK_S)
+    if known is Absence.UNASKED:
+        plan = _waiting(case, wait_s, asked=True)
+        message = f"no listing of {case.node.status.provider} shows instance {case.node.status.provider_id} any more"
+        return replace(plan, step=AskForInstance(message))
+    if case.instance is None and shown_at(case.observed.looked_up) >= asked_at + 1.0:
+        return _ask(case, wait_s)  # listings lack it, and yet its provider knows it
     if case.instance is None or listed_at < asked_at + 1.0:  # what was listed says nothing about the request yet
         return _waiting(case, wait_s, asked=True)
     if case.instance.state is InstanceState.LEAVING and case.now < asked_at + LEAVING_PATIENCE_S:
@@ -122,25 +139,38 @@ def _terminate(case: Case) -> NodePlan:
     return _ask(case, wait_s)
 
 
-def _is_gone(case: Case, listed_at: float, asked_at: float) -> bool:
-    """The provider says so, or a complete listing without it began after the request and after the instance must show."""
-    if case.instance is not None:
-        return case.instance.state is InstanceState.GONE
-    sent_at = case.launch.sent_at if case.launch is not None else 0.0
-    return listed_at >= max(asked_at, sent_at + case.rules.visibility_s)
-
-
 def _ask(case: Case, wait_s: float) -> NodePlan:
     message = f"deleting instance {case.node.status.provider_id}"
-    terminating = true(NodeCondition.TERMINATING, Reason.TERMINATING, _until_gone(case))
+    terminating = _terminating(case)
     updates = (_not_ready(Reason.TERMINATING, message), _drained(case), terminating)
-    return NodePlan(Terminate(message), updates, wait_s)
+    return NodePlan(Terminate(message), updates, wait_s, _until_proved(case))
 
 
 def _waiting(case: Case, wait_s: float, *, asked: bool) -> NodePlan:
     message = f"deleting instance {case.node.status.provider_id}"
-    terminating = (true(NodeCondition.TERMINATING, Reason.TERMINATING, _until_gone(case)),) if asked else ()
-    return NodePlan(Wait(), (_not_ready(Reason.TERMINATING, message), *terminating), wait_s)
+    terminating = (_terminating(case),) if asked else ()
+    updates = (_not_ready(Reason.TERMINATING, message), *terminating)
+    return NodePlan(Wait(), updates, wait_s, _until_proved(case))
+
+
+def _until_proved(case: Case) -> tuple[Decision, ...]:
+    inputs = (("instance", case.node.status.provider_id), ("provider", case.node.status.provider))
+    if case.observed.listed_at is not None:
+        return (Decision(DecisionKind.WAIT, "until-gone", Reason.TERMINATING, _until_gone(case), inputs),)
+    message = f"waiting for a complete listing of {case.node.status.provider}; nothing is deleted without one"
+    return (Decision(DecisionKind.WAIT, "unsynced", Reason.NOT_SYNCED, message, inputs),)
+
+
+def _terminating(case: Case) -> ConditionUpdate:
+    """It is asked for as long as it takes; after a while a human should know what may still cost money."""
+    asked_at = since(case.node, NodeCondition.TERMINATING) if case.has(NodeCondition.TERMINATING, Status.TRUE) else None
+    if asked_at is None or case.now < asked_at + OVERDUE_S:
+        return true(NodeCondition.TERMINATING, Reason.TERMINATING, _until_gone(case))
+    message = (
+        f"{_until_gone(case)}; its deletion was first asked for at {to_time(asked_at).isoformat()} and is asked for again "
+        f"until it is gone; look at the provider: it may still cost {case.node.status.hourly_cost} $/h"
+    )
+    return true(NodeCondition.TERMINATING, Reason.DELETION_OVERDUE, message)
 
 
 def _until_gone(case: Case) -> str:

@@ -6,10 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from skyward.api import ProviderSpec, Reason
-from skyward.facts import CoolDown, ObservedMarket, Offering
+from skyward.facts import CoolDown, Inputs, ObservedMarket, Offering
 
 NEEDS_A_HUMAN = (Reason.BALANCE_EXHAUSTED, Reason.CREDENTIALS_REJECTED, Reason.REQUEST_REJECTED, Reason.QUOTA_EXCEEDED)
 """Refusals that last until somebody pays, asks for more or corrects something."""
+_TOLD = 8
+"""So many of the offerings that were not chosen are named."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,6 +23,8 @@ class OfferingChoice:
     message: str
     retry_at: float | None = None
     """When a cool-down ends, if that is what hinders; seconds since 1970."""
+    inputs: Inputs = ()
+    """What the others were left out for, by offering."""
 
 
 def choose_offering(providers: Sequence[ProviderSpec], market: ObservedMarket, now: float) -> OfferingChoice:
@@ -36,13 +40,41 @@ def choose_offering(providers: Sequence[ProviderSpec], market: ObservedMarket, n
     if not free:
         return _all_cooling([cool for cool in hindrances if cool is not None])
     best = min(free, key=lambda offering: (offering.usd_per_hour, *order[offering.provider], offering.id))
-    skipped = len(candidates) - len(free)
-    left_out = f", {skipped} left out after a refusal" if skipped else ""
+    shunned = sum(cool is not None and cool.reason is Reason.HOST_SHUNNED for cool in hindrances)
+    refused = len(candidates) - len(free) - shunned
+    left_out = f", {refused} left out after a refusal" if refused else ""
+    left_out += f", {shunned} left out because of their hosts" if shunned else ""
     return OfferingChoice(
         best,
         Reason.LAUNCHING,
-        f"{best.id} at {best.usd_per_hour:g} $/h is the cheapest of {len(candidates)} offerings{left_out}",
+        f"{best.id} at {best.usd_per_hour:g} $/h is {_rank(len(candidates))}{left_out}",
+        inputs=_left_out(best, candidates, hindrances),
     )
+
+
+def _rank(offerings: int) -> str:
+    return "the only offering" if offerings == 1 else f"the cheapest of {offerings} offerings"
+
+
+def _left_out(best: Offering, candidates: Sequence[Offering], hindrances: Sequence[CoolDown | None]) -> Inputs:
+    """The nearest in price first."""
+    others = sorted(
+        (
+            (offering.usd_per_hour, offering.id, cool)
+            for offering, cool in zip(candidates, hindrances, strict=True)
+            if offering is not best
+        ),
+        key=lambda other: other[:2],
+    )
+    chosen = ("offering", best.id), ("usd_per_hour", best.usd_per_hour)
+    return (
+        *chosen,
+        *((name, _said(cool) if cool is not None else f"{price:g} $/h") for price, name, cool in others[:_TOLD]),
+    )
+
+
+def _said(cool: CoolDown) -> str:
+    return f"{'shunned' if cool.reason is Reason.HOST_SHUNNED else 'refused lately'}: {cool.message}"
 
 
 def _hindrance(offering: Offering, cooling: dict[str, CoolDown]) -> CoolDown | None:
@@ -57,5 +89,5 @@ def _all_cooling(cool_downs: list[CoolDown]) -> OfferingChoice:
     told = min(cool_downs, key=lambda cool: (cool.reason in NEEDS_A_HUMAN, cool.until, cool.offering))
     names = sorted({cool.offering for cool in cool_downs})
     what = names[0] if len(names) == 1 else f"all {len(cool_downs)} offerings"
-    message = f"{what} refused lately: {told.message.rstrip('.')}; it is tried again by itself, or add another provider"
+    message = f"{what} {_said(told).rstrip('.')}; it is tried again by itself, or add another provider"
     return OfferingChoice(None, told.reason, message, retry_at)

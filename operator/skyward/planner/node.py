@@ -2,17 +2,25 @@
 
 from __future__ import annotations
 
-from skyward.api import NodeCondition, Pool, Reason, Status, template_hash
-from skyward.facts import InstanceState, ObservedMarket, ObservedNode
+from skyward.api import NodeCondition, Pool, Reason, Status
+from skyward.api.meta import DO_NOT_DISRUPT
+from skyward.facts import Decision, DecisionKind, InstanceState, ObservedMarket, ObservedNode
+from skyward.planner.annotations import is_asked
 from skyward.planner.case import Case
+from skyward.planner.decided import held_back
+from skyward.planner.doubt import in_doubt
+from skyward.planner.drift import Drift, Wanted
+from skyward.planner.keeping import is_kept
+from skyward.planner.kept import plan_kept
 from skyward.planner.launching import UNRESOLVED, plan_launch, resolve
 from skyward.planner.leaving import plan_leaving
-from skyward.planner.places import TEMPLATE_CHANGED, is_gone
+from skyward.planner.notices import announcement, notice_of
+from skyward.planner.places import is_gone
 from skyward.planner.plans import ConditionUpdate, FailNode, NodePlan, Wait
 from skyward.planner.rules import NodeRules
 from skyward.planner.serving import plan_connected, plan_silent
-from skyward.planner.starting import lost, plan_instance
-from skyward.planner.updates import drop, true, unknown
+from skyward.planner.starting import asked_for, lost, plan_instance
+from skyward.planner.updates import drop, false, true, unknown
 
 LIFECYCLE = (
     NodeCondition.LAUNCHED,
@@ -36,13 +44,18 @@ def plan_node(
     plan = _plan(case)
     if isinstance(plan.step, FailNode) and (observed.listed_at is None or case.is_paused):
         # Giving up leads to a replacement: not while the provider cannot be observed, nor in a pool that is paused.
-        plan = NodePlan(Wait(), plan.conditions)
-    return NodePlan(plan.step, _conditions(case, plan.conditions), plan.requeue_after_s)
+        plan = NodePlan(Wait(), plan.conditions, decisions=(held_back(plan.step, paused=case.is_paused),))
+    plan = in_doubt(case, plan)
+    drift = _drift(case)
+    decisions = (*plan.decisions, *_protected(case, drift))
+    return NodePlan(plan.step, _conditions(case, drift, plan.conditions), plan.requeue_after_s, decisions)
 
 
 def _plan(case: Case) -> NodePlan:
     if case.node.metadata.deletion_timestamp is not None:
         return plan_leaving(case)
+    if case.node.status.failure and case.pool is not None and is_kept(case.observed, case.pool):
+        return plan_kept(case)
     if case.node.status.failure or case.pool_is_leaving:
         return _wait_for_retirement(case)
     if not case.is_bound:
@@ -50,6 +63,11 @@ def _plan(case: Case) -> NodePlan:
     dead = lost(case)
     if dead is not None:
         return dead
+    return asked_for(case, _live(case))
+
+
+def _live(case: Case) -> NodePlan:
+    """What its instance and its agent call for."""
     if case.session is not None and case.session.connected:
         return plan_connected(case, case.session)
     if case.session is not None or case.has(NodeCondition.REGISTERED, Status.TRUE):
@@ -70,9 +88,9 @@ def _wait_for_retirement(case: Case) -> NodePlan:
 # --- conditions --------------------------------------------------------------------------------------------------
 
 
-def _conditions(case: Case, updates: tuple[ConditionUpdate, ...]) -> tuple[ConditionUpdate, ...]:
+def _conditions(case: Case, drift: Drift | None, updates: tuple[ConditionUpdate, ...]) -> tuple[ConditionUpdate, ...]:
     """The phase's own updates in the order of a node's life, and those that no phase decides."""
-    decided = {update.type: update for update in (*_observed(case), *updates)}
+    decided = {update.type: update for update in (*_observed(case), *_drifted(case, drift), *updates)}
     for type_ in LIFECYCLE:
         if type_ not in decided and case.condition(type_) is None:
             decided[type_] = unknown(type_, Reason.PENDING)
@@ -86,31 +104,52 @@ def _observed(case: Case) -> list[ConditionUpdate]:
         updates.append(true(NodeCondition.CORDONED, Reason.CORDONED, "takes no new work"))
     elif case.condition(NodeCondition.CORDONED) is not None:
         updates.append(drop(NodeCondition.CORDONED))
-    updates.extend(_drifted(case))
+    updates.extend(_drained(case))
     fingerprint = case.observed.bootstrap.host_key_fingerprint
     if fingerprint:
         updates.append(true(NodeCondition.HOST_KEY_VERIFIED, Reason.HOST_KEY_PINNED, fingerprint))
-    if _is_interrupted(case):
-        updates.append(true(NodeCondition.INTERRUPTED, Reason.INTERRUPTED, "the provider takes its instance away"))
+    updates.extend(_interrupted(case))
     return updates
 
 
-def _drifted(case: Case) -> list[ConditionUpdate]:
+def _drained(case: Case) -> list[ConditionUpdate]:
+    """Of a cordoned node that stays; one that leaves says so itself."""
+    if case.node.metadata.deletion_timestamp is not None:
+        return []
+    if not case.node.spec.unschedulable:
+        return [] if case.condition(NodeCondition.DRAINED) is None else [drop(NodeCondition.DRAINED)]
+    if case.observed.held:
+        return [false(NodeCondition.DRAINED, Reason.DRAINING, "waiting for its running tasks to end")]
+    return [true(NodeCondition.DRAINED, Reason.DRAINED, "nothing runs on it")]
+
+
+def _drift(case: Case) -> Drift | None:
+    return None if case.pool is None else Wanted.of(case.pool, case.now).drift(case.node, case.observed.drift)
+
+
+def _protected(case: Case, drift: Drift | None) -> tuple[Decision, ...]:
+    """Why its pool's roll-out leaves it out."""
+    annotated = [case.node, *([case.pool] if case.pool is not None else [])]
+    if drift is None or not any(is_asked(one.metadata.annotations, DO_NOT_DISRUPT) for one in annotated):
+        return ()
+    message = f"the annotation {DO_NOT_DISRUPT} keeps it, although it is to be replaced: {drift.message}"
+    return (Decision(DecisionKind.HOLD, "do-not-disrupt", Reason.DO_NOT_DISRUPT, message),)
+
+
+def _drifted(case: Case, drift: Drift | None) -> list[ConditionUpdate]:
     """What the pool's roll-out is about to replace, and why."""
-    pool = case.pool
-    if case.observed.drift:
-        return [true(NodeCondition.DRIFTED, Reason.INSTANCE_DRIFTED, f"its instance changed: {case.observed.drift}")]
-    if pool is not None and template_hash(pool.spec) != case.node.spec.template_hash:
-        return [true(NodeCondition.DRIFTED, Reason.TEMPLATE_CHANGED, TEMPLATE_CHANGED)]
+    if drift is not None:
+        return [true(NodeCondition.DRIFTED, drift.reason, drift.message)]
     return [] if case.condition(NodeCondition.DRIFTED) is None else [drop(NodeCondition.DRIFTED)]
 
 
-def _is_interrupted(case: Case) -> bool:
-    """Only what we did not ask for is an interruption."""
-    states = (InstanceState.PREEMPTED, InstanceState.LEAVING)
-    return (
-        case.is_bound
-        and case.node.metadata.deletion_timestamp is None
-        and case.instance is not None
-        and case.instance.state in states
-    )
+def _interrupted(case: Case) -> list[ConditionUpdate]:
+    """Only what we did not ask for is an interruption; what was announced and taken back before the node left is none."""
+    if not case.is_bound or case.node.metadata.deletion_timestamp is not None:
+        return []
+    notice = notice_of(case.observed)
+    if case.instance is not None and case.instance.state in (InstanceState.PREEMPTED, InstanceState.LEAVING):
+        return [true(NodeCondition.INTERRUPTED, Reason.INTERRUPTED, "the provider takes its instance away")]
+    if notice is not None:
+        return [true(NodeCondition.INTERRUPTED, Reason.INTERRUPTED, announcement(case.observed, notice))]
+    return [] if case.condition(NodeCondition.INTERRUPTED) is None else [drop(NodeCondition.INTERRUPTED)]

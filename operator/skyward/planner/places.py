@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, datetime
 from enum import StrEnum
+from math import inf
 
-from skyward.api import Node, NodeCondition, Reason, Status, find, is_true, template_hash
+from skyward.api import Node, NodeCondition, Reason, Status, find, is_true
+from skyward.api.meta import DO_NOT_DISRUPT
 from skyward.facts import ObservedNode, ObservedPool
-
-REPLACE = "skyward.dev/replace"
-"""Annotation of a node that a user wants to have replaced, within the pool's budget."""
-
-
-TEMPLATE_CHANGED = "the pool's template changed since it was made"
+from skyward.planner.annotations import is_asked
+from skyward.planner.drift import Drift, Wanted
+from skyward.planner.keeping import first_kept, is_kept
 
 
 class Place(StrEnum):
@@ -22,6 +20,8 @@ class Place(StrEnum):
     LEAVING = "leaving"
     FAILED = "failed"
     """The node's own plan gave it up; it is to be retired."""
+    KEPT = "kept"
+    """Failed, and left as it is for a look. It holds no slot."""
     LOST = "lost"
     """Its instance will never serve again."""
     PENDING = "pending"
@@ -44,14 +44,21 @@ class Member:
 
     node: Node
     place: Place
-    outdated: bool
-    """Made from another template than the pool's, no longer what it was made as, or a user asked for its replacement."""
+    drift: Drift | None = None
+    """Why it is to be replaced; None when it is as wanted."""
+    is_protected: bool = False
+    """Not to be replaced by our own choice."""
+    ready_since: float | None = None
+    """When it last became ready, in whole seconds; None while it is not."""
     interrupted: bool = False
     """Its instance was taken by the provider."""
     provider_says: str = ""
     """Why the instance is as it is, in the provider's words."""
-    drift: str = ""
-    """Why the instance is no longer what it was made as."""
+
+    @property
+    def outdated(self) -> bool:
+        """Made from another template than the pool's, no longer what it was made as, or a user asked for its replacement."""
+        return self.drift is not None
 
     @property
     def key(self) -> str:
@@ -62,34 +69,38 @@ class Member:
         return self.node.spec.slot
 
 
-def classify(observed: ObservedPool) -> tuple[Member, ...]:
-    """Every node with its place, by slot and name: the order of the input carries no meaning."""
-    current = template_hash(observed.pool.spec)
-    members = (_member(one, current) for one in observed.nodes)
+def classify(observed: ObservedPool, wanted: Wanted | None = None) -> tuple[Member, ...]:
+    """Every node with its place, by slot and name: the order of the input carries no meaning. Without `wanted`, what the pool
+    wants once every restart that it asks for has come to count."""
+    wanted = wanted or Wanted.of(observed.pool, inf)
+    kept = first_kept(one.node for one in observed.nodes if is_kept(one, observed.pool))
+    members = tuple(_member(one, wanted, kept) for one in observed.nodes)
     return tuple(sorted(members, key=lambda member: (member.slot, member.key)))
 
 
-def _member(observed: ObservedNode, current: str) -> Member:
+def _member(observed: ObservedNode, wanted: Wanted, kept: frozenset[str]) -> Member:
     node = observed.node
     instance = observed.instance
+    place = _place(observed, kept)
     return Member(
         node=node,
-        place=_place(observed),
-        outdated=node.spec.template_hash != current or bool(observed.drift) or wants_replacement(node),
+        place=place,
+        drift=wanted.drift(node, observed.drift),
+        is_protected=wanted.is_protected or is_asked(node.metadata.annotations, DO_NOT_DISRUPT),
+        ready_since=since(node, NodeCondition.READY) if place is Place.READY else None,
         interrupted=instance is not None and instance.state is instance.state.PREEMPTED,
         provider_says=instance.message if instance is not None else "",
-        drift=observed.drift,
     )
 
 
-def _place(observed: ObservedNode) -> Place:
+def _place(observed: ObservedNode, kept: frozenset[str]) -> Place:
     node = observed.node
     if is_gone(node):
         return Place.GONE
     if node.metadata.deletion_timestamp is not None:
         return Place.LEAVING
     if node.status.failure:
-        return Place.FAILED
+        return Place.KEPT if node.key in kept else Place.FAILED
     if observed.instance is not None and observed.instance.state.is_lost:
         return Place.LOST
     return _standing(node)
@@ -119,21 +130,7 @@ def was_ready(node: Node) -> bool:
     return is_true(node.status.conditions, NodeCondition.INITIALIZED)
 
 
-def wants_replacement(node: Node) -> bool:
-    value = node.metadata.annotations.get(REPLACE)
-    return value is not None and value.lower() != "false"
-
-
 def since(node: Node, type_: str) -> float | None:
     """When this condition got its status, in whole seconds since 1970; None when the node has no such condition."""
     found = find(node.status.conditions, type_)
     return None if found is None else found.last_transition_time.timestamp()
-
-
-def parse_time(text: str) -> float | None:
-    """Seconds since 1970 of an ISO time, UTC when it names no zone; None when it is not a time."""
-    try:
-        time = datetime.fromisoformat(text)
-    except ValueError:
-        return None
-    return (time if time.tzinfo is not None else time.replace(tzinfo=UTC)).timestamp()

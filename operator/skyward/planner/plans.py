@@ -43,7 +43,18 @@ class ForgetNode:
     message: str
 
 
-PoolAction = CreateNode | RetireNode | ForgetNode
+@dataclass(frozen=True, slots=True)
+class KeepNode:
+    """Give a node up and leave its instance as it is: write why into its status, and take it out of service."""
+
+    node: str
+    reason: Reason
+    message: str
+    rule: str = "keep-on-failure"
+    inputs: Inputs = ()
+
+
+PoolAction = CreateNode | RetireNode | ForgetNode | KeepNode
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +87,10 @@ class StartLaunch:
     offering: Offering
     reason: Reason
     message: str
+    inputs: Inputs = ()
+    """The offerings that were looked at, and why each but one was left out."""
+    avoid_hosts: tuple[str, ...] = ()
+    """The provider's hosts that it must not land on."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,11 +105,20 @@ class ResumeLaunch:
 
 
 @dataclass(frozen=True, slots=True)
+class AskForInstance:
+    """Listings lack the instance: ask its provider for it by its id. The answer is on record for the next plan."""
+
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
 class RunBootstrap:
     """Start or go on with the bootstrap of the node's instance. With `restart`, the agent was lost and is started again."""
 
     restart: bool
     message: str
+    attempt: int = 0
+    """Which restart in a row this is, from 1; 0 when it is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,7 +155,7 @@ class Wait:
     """Nothing to do but to look again; the conditions say what it waits for."""
 
 
-NodeStep = StartLaunch | ResumeLaunch | RunBootstrap | Cordon | Terminate | Finish | FailNode | Wait
+NodeStep = StartLaunch | ResumeLaunch | AskForInstance | RunBootstrap | Cordon | Terminate | Finish | FailNode | Wait
 
 
 @dataclass(frozen=True, slots=True)

@@ -4,16 +4,24 @@ nodes do that, each proving for itself what it needs."""
 from __future__ import annotations
 
 from collections.abc import Sequence
+from math import inf
 
 from skyward.api import Reason
 from skyward.facts import ObservedPool
-from skyward.planner.failures import Failures, forget, judge
+from skyward.planner.bounds import Availability
+from skyward.planner.drift import Wanted
+from skyward.planner.failures import Failures, forget, forgets_at, judge
+from skyward.planner.guards import guards_of
+from skyward.planner.holds import holds_of
 from skyward.planner.places import Member, Place, classify
 from skyward.planner.plans import ForgetNode, PoolAction, PoolPlan, RetireNode
 from skyward.planner.pool_conditions import NodeCounts, Situation, count_members, pool_conditions
+from skyward.planner.repair import NO_REPAIRS, plan_repairs
 from skyward.planner.rollout import Moves, plan_moves
+from skyward.planner.waits import PAUSED
 
 NOTHING = Moves((), ())
+LEFT_ALONE = Moves((), (), (PAUSED,))
 
 
 def plan_pool(observed: ObservedPool, now: float) -> PoolPlan:
@@ -23,38 +31,52 @@ def plan_pool(observed: ObservedPool, now: float) -> PoolPlan:
     leaving, because each node proves what it needs before it acts on that. A paused pool is only reported.
     """
     pool = observed.pool
-    members = classify(observed)
+    wanted = Wanted.of(pool, now)
+    members = classify(observed, wanted)
+    available = Availability.of(pool.spec, now)
     failures = judge(pool, members, now)
     forgotten: tuple[ForgetNode, ...] = ()
+    repairs = NO_REPAIRS
     if pool.metadata.deletion_timestamp is not None:
         moves = Moves(_retire_all(members), ())
         forgotten = _forget_all(members) if observed.synced else ()
-    elif pool.spec.paused or not observed.synced:
+    elif pool.spec.paused:
+        moves = LEFT_ALONE
+    elif not observed.synced:
         moves = NOTHING
     else:
-        moves = plan_moves(pool.spec, members, failures, now)
-        forgotten = forget(pool, members, now)
-    actions: tuple[PoolAction, ...] = (*moves.retire, *moves.create, *forgotten)
+        repairs = plan_repairs(observed, members, failures, now)
+        moves = plan_moves(pool.spec, repairs.done_to(members), failures, now)
+        forgotten = forget(pool, members, failures, now)
+    actions: tuple[PoolAction, ...] = (*repairs.actions, *moves.retire, *moves.create, *forgotten)
     situation = Situation(
         pool=pool,
         members=members,
-        counts=count_members(members),
+        counts=count_members(members, available),
         failures=failures,
         moves=moves,
         unsynced=observed.unsynced,
+        doubt=observed.doubt,
+        blocked=observed.blocked,
+        repairs=repairs,
     )
-    return PoolPlan(actions, pool_conditions(situation), _requeue(failures, now))
+    times = (moves.wake_at, wanted.restarts_at, available.next_at(members), repairs.look_at, forgets_at(members, now))
+    requeue_after_s = _requeue(failures, times, now)
+    guards = guards_of(observed, failures, situation.limit, now)
+    decisions = (*holds_of(pool), *guards, *repairs.decisions, *moves.decisions)
+    return PoolPlan(actions, pool_conditions(situation), requeue_after_s, decisions=decisions)
 
 
-def count_nodes(observed: ObservedPool) -> NodeCounts:
-    """The numbers of the pool's status."""
-    return count_members(classify(observed))
+def count_nodes(observed: ObservedPool, now: float = inf) -> NodeCounts:
+    """The numbers of the pool's status. Without a time every ready node counts as ready for long enough."""
+    pool = observed.pool
+    return count_members(classify(observed, Wanted.of(pool, now)), Availability.of(pool.spec, now))
 
 
 def _retire_all(members: Sequence[Member]) -> tuple[RetireNode, ...]:
     staying = (Place.GONE, Place.LEAVING)
     return tuple(
-        RetireNode(member.key, Reason.POOL_DELETED, "its pool is being deleted")
+        RetireNode(member.key, Reason.POOL_DELETED, "its pool is being deleted", "pool-deleted")
         for member in members
         if member.place not in staying
     )
@@ -68,8 +90,8 @@ def _forget_all(members: Sequence[Member]) -> tuple[ForgetNode, ...]:
     )
 
 
-def _requeue(failures: Failures, now: float) -> float | None:
-    """When time alone changes the plan: a delay after failures ends, or the user's request comes to count."""
+def _requeue(failures: Failures, others: Sequence[float | None], now: float) -> float | None:
+    """When time alone changes the plan: a delay after failures ends, the user's request comes to count, and others."""
     times = [failures.asks_at] if failures.stopped else [failures.asks_at, failures.hold_until]
-    ahead = [time - now for time in times if time is not None and time > now]
+    ahead = [time - now for time in (*times, *others) if time is not None and time > now]
     return min(ahead, default=None)

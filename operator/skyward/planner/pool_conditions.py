@@ -6,14 +6,20 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from skyward.api import NodeCondition, Pool, PoolCondition, Reason, Status, find
+from skyward.facts import Hindrance
+from skyward.planner.bounds import Availability, bounds
 from skyward.planner.failures import Failures
+from skyward.planner.holds import holds_of
 from skyward.planner.market import NEEDS_A_HUMAN
 from skyward.planner.places import Member, Place
 from skyward.planner.plans import ConditionUpdate
-from skyward.planner.rollout import Moves, bounds
+from skyward.planner.repair import NO_REPAIRS, Repairs
+from skyward.planner.rollout import Moves
 from skyward.planner.updates import drop, false, true, unknown
 
 REFUSALS = (*NEEDS_A_HUMAN, Reason.INSUFFICIENT_CAPACITY, Reason.LAUNCH_FAILED, Reason.BACKING_OFF)
+NOT_BEGUN = (Reason.PAUSED, Reason.ON_DELETE, Reason.NOT_BEFORE)
+"""A roll-out that waits for one of these does not go on."""
 RETRY = "Edit the pool, or annotate it with skyward.dev/reconcile-requested-at and the current time to try again"
 
 
@@ -25,20 +31,20 @@ class NodeCounts:
     """That hold or may hold an instance, leaving ones included; records of failures are not."""
     ready: int
     available: int
-    """Ready and taking work."""
+    """Ready for long enough, and taking work."""
     up_to_date: int
     pending: int
     leaving: int
 
 
-def count_members(members: Iterable[Member]) -> NodeCounts:
+def count_members(members: Iterable[Member], available: Availability) -> NodeCounts:
     members = tuple(members)
     ready = [member for member in members if member.place is Place.READY]
     standing = [member for member in members if member.place.stands]
     return NodeCounts(
         nodes=sum(member.place is not Place.GONE for member in members),
         ready=len(ready),
-        available=sum(not member.node.spec.unschedulable for member in ready),
+        available=sum(available.holds(member) and not member.node.spec.unschedulable for member in ready),
         up_to_date=sum(not member.outdated for member in standing),
         pending=sum(member.place in (Place.PENDING, Place.UNSURE) for member in members),
         leaving=sum(member.place in (Place.LEAVING, Place.FAILED, Place.LOST) for member in members),
@@ -55,6 +61,9 @@ class Situation:
     failures: Failures
     moves: Moves
     unsynced: tuple[str, ...]
+    doubt: str = ""
+    blocked: Hindrance | None = None
+    repairs: Repairs = NO_REPAIRS
 
     @property
     def deleting(self) -> bool:
@@ -63,6 +72,17 @@ class Situation:
     @property
     def outdated(self) -> int:
         return sum(member.outdated for member in self.members if member.place.stands)
+
+    @property
+    def drift(self) -> Reason:
+        """Why nodes are outdated: the first reason that there is, the template's change before all others."""
+        found = {member.drift.reason for member in self.members if member.drift is not None and member.place.stands}
+        return min(found, key=lambda reason: (reason is not Reason.TEMPLATE_CHANGED, reason))
+
+    @property
+    def waits_for_user(self) -> bool:
+        """The outdated nodes are the user's to replace: nothing is wrong with them."""
+        return any(decision.reason is Reason.ON_DELETE for decision in self.moves.decisions)
 
     @property
     def wanted(self) -> int:
@@ -77,12 +97,22 @@ class Situation:
                 return launched.reason, launched.message
         return None
 
+    @property
+    def limit(self) -> Hindrance | None:
+        """The ceiling of the operator that keeps a node from being launched, as the first such node tells it."""
+        for member in self.members:
+            launched = find(member.node.status.conditions, NodeCondition.LAUNCHED)
+            if member.place is Place.PENDING and launched is not None and launched.reason is Reason.CEILING_REACHED:
+                return Hindrance("ceiling", launched.reason, launched.message)
+        return None
+
 
 def pool_conditions(situation: Situation) -> tuple[ConditionUpdate, ...]:
     stalled = _stalled(situation)
     return (
         _provider_ready(situation),
         _capacity(situation),
+        _within_limits(situation),
         _nodes_ready(situation),
         _up_to_date(situation),
         _available(situation),
@@ -115,6 +145,12 @@ def _capacity(at: Situation) -> ConditionUpdate:
     return unknown(PoolCondition.CAPACITY_AVAILABLE, Reason.PENDING)
 
 
+def _within_limits(at: Situation) -> ConditionUpdate:
+    if at.limit is not None:
+        return false(PoolCondition.WITHIN_LIMITS, at.limit.reason, at.limit.message)
+    return true(PoolCondition.WITHIN_LIMITS, Reason.AS_DESIRED)
+
+
 def _nodes_ready(at: Situation) -> ConditionUpdate:
     message = f"{at.counts.ready} of {at.wanted} nodes are ready"
     if at.counts.ready >= at.wanted:
@@ -125,7 +161,7 @@ def _nodes_ready(at: Situation) -> ConditionUpdate:
 def _up_to_date(at: Situation) -> ConditionUpdate:
     if at.outdated:
         message = f"nodes that are still of an older template: {at.outdated}"
-        return false(PoolCondition.NODES_UP_TO_DATE, Reason.TEMPLATE_CHANGED, message)
+        return false(PoolCondition.NODES_UP_TO_DATE, at.drift, message)
     return true(PoolCondition.NODES_UP_TO_DATE, Reason.AS_DESIRED)
 
 
@@ -162,12 +198,17 @@ def _rolling_out(at: Situation) -> ConditionUpdate:
     message = (
         f"{at.counts.up_to_date} of {at.wanted} nodes are of the current template, still to replace: {at.outdated}"
     )
-    return true(PoolCondition.ROLLING_OUT, Reason.TEMPLATE_CHANGED, message)
+    held = [decision for decision in at.moves.decisions if decision.reason in NOT_BEGUN]
+    for decision in held:
+        return false(PoolCondition.ROLLING_OUT, decision.reason, f"{message}; {decision.message}")
+    waits = "".join(f"; {decision.message}" for decision in at.moves.decisions)
+    return true(PoolCondition.ROLLING_OUT, at.drift, f"{message}{waits}")
 
 
 def _disturbed(at: Situation) -> bool:
     broken = (Place.FAILED, Place.LOST, Place.UNSURE)
-    return at.failures.consecutive > 0 or any(member.place in broken for member in at.members)
+    ill = bool(at.repairs.sick or at.repairs.under_way)
+    return ill or at.failures.consecutive > 0 or any(member.place in broken for member in at.members)
 
 
 def _remediating(at: Situation) -> ConditionUpdate:
@@ -181,6 +222,10 @@ def _remediating(at: Situation) -> ConditionUpdate:
     names = [member.node.metadata.name for member in at.members if member.place in (Place.FAILED, Place.LOST)]
     if names:
         return true(PoolCondition.REMEDIATING, Reason.NODE_LOST, f"{', '.join(names)} will be replaced")
+    if at.repairs.blocked:
+        return false(PoolCondition.REMEDIATING, Reason.REMEDIATION_BLOCKED, at.repairs.blocked)
+    if at.repairs.sick or at.repairs.under_way:
+        return true(PoolCondition.REMEDIATING, Reason.UNHEALTHY, at.repairs.summary)
     return true(PoolCondition.REMEDIATING, Reason.AGENT_LOST, "waiting for an agent to come back")
 
 
@@ -198,8 +243,16 @@ def _paused(at: Situation) -> ConditionUpdate:
 
 
 def _stalled(at: Situation) -> ConditionUpdate:
+    if at.doubt:
+        return true(PoolCondition.STALLED, Reason.LINEAGE_UNKNOWN, at.doubt)
     if at.deleting:
         return drop(PoolCondition.STALLED)
+    for hold in holds_of(at.pool):
+        return true(PoolCondition.STALLED, hold.reason, hold.message)
+    if at.blocked is not None:
+        return true(PoolCondition.STALLED, at.blocked.reason, at.blocked.message)
+    if at.repairs.blocked:
+        return true(PoolCondition.STALLED, Reason.REMEDIATION_BLOCKED, at.repairs.blocked)
     if at.failures.stopped:
         newest = at.failures.message.rstrip(".")
         message = f"no node of this template ever became ready; the newest failed: {newest}. {RETRY}"
@@ -217,9 +270,13 @@ def _ready(at: Situation, stalled: ConditionUpdate) -> ConditionUpdate:
     if stalled.status is Status.TRUE:
         return false(PoolCondition.READY, stalled.reason, f"{message}; {stalled.message}")
     if at.outdated:
-        return false(PoolCondition.READY, Reason.TEMPLATE_CHANGED, f"{message}, of an older template: {at.outdated}")
+        message += f", of an older template: {at.outdated}"
+    if at.outdated and not at.waits_for_user:
+        return false(PoolCondition.READY, at.drift, message)
     if at.counts.ready >= at.wanted:
         return true(PoolCondition.READY, Reason.AS_DESIRED, message)
+    if at.limit is not None:
+        return false(PoolCondition.READY, at.limit.reason, f"{message}; {at.limit.message}")
     if at.refusal is not None:
         return false(PoolCondition.READY, at.refusal[0], f"{message}; {at.refusal[1]}")
     return false(PoolCondition.READY, Reason.TOO_FEW_NODES, message)

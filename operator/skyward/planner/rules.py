@@ -32,5 +32,7 @@ class NodeRules:
     agent_grace_s: float = 10.0
     """A broken connection shorter than this is not worth a restart of the agent."""
     max_restarts: int = 3
+    well_s: float = 3600.0
+    """An agent that kept running for so long after a restart is well again: earlier restarts no longer count."""
     lease_s: float = 30.0
     """How long after an operator restart a node that was ready may take to come back."""

@@ -6,11 +6,14 @@ from __future__ import annotations
 from skyward.api import NodeCondition, Reason, Status
 from skyward.facts import AgentSession, BootstrapState, InstanceState
 from skyward.planner.case import Case, later
+from skyward.planner.health import OF_THE_CHECK, is_for_repair, judge_health, patience_s, unfitness
+from skyward.planner.notices import announcement, notice_of
 from skyward.planner.places import since
-from skyward.planner.plans import ConditionUpdate, NodePlan, NodeStep, RunBootstrap, Wait
+from skyward.planner.plans import ConditionUpdate, Cordon, NodePlan, NodeStep, RunBootstrap, Wait
 from skyward.planner.starting import bootstrap_failed, doing, launched
 from skyward.planner.updates import false, true, unknown
 
+_NOT_READY_SINCE = ((NodeCondition.READY, Status.FALSE), (NodeCondition.BOOTSTRAPPED, Status.TRUE))
 AT_WORK = frozenset({BootstrapState.CONNECTING, BootstrapState.RUNNING})
 
 
@@ -22,22 +25,25 @@ def plan_connected(case: Case, session: AgentSession) -> NodePlan:
     arrived = (
         launched(case),
         true(NodeCondition.BOOTSTRAPPED, Reason.BOOTSTRAPPED),
-        true(NodeCondition.REGISTERED, Reason.REGISTERED, f"agent {session.version}".strip()),
-        _healthy(session),
+        true(NodeCondition.REGISTERED, Reason.REGISTERED, f"agent {session.version} has called home"),
+        judge_health(case, session),
     )
-    step = _hold_tunnel(case)
+    step = _cordon(case) or _hold_tunnel(case)
     if case.instance is not None and case.instance.state is InstanceState.LEAVING:
         return NodePlan(step, (*arrived, false(NodeCondition.READY, Reason.INTERRUPTED, "its instance is going away")))
-    if session.ready and not session.problem:
+    unfit = unfitness(case, session)
+    if unfit is None:
         initialized = true(NodeCondition.INITIALIZED, Reason.INITIALIZED)
         return NodePlan(step, (*arrived, initialized, true(NodeCondition.READY, Reason.READY)))
-    return _warming_up(case, session, step, arrived)
+    return _unfit(case, session, unfit, step, arrived)
 
 
-def _healthy(session: AgentSession) -> ConditionUpdate:
-    if session.problem:
-        return false(NodeCondition.HEALTHY, Reason.NODE_FAILED, session.problem)
-    return true(NodeCondition.HEALTHY, Reason.HEARTBEATING)
+def _cordon(case: Case) -> NodeStep | None:
+    """A machine that will be taken away gets no new work from now on; its pool makes it leave."""
+    notice = notice_of(case.observed)
+    if notice is None or case.node.spec.unschedulable or case.is_paused:
+        return None
+    return Cordon(announcement(case.observed, notice))
 
 
 def _hold_tunnel(case: Case) -> NodeStep:
@@ -46,23 +52,44 @@ def _hold_tunnel(case: Case) -> NodeStep:
     return Wait()
 
 
-def _warming_up(case: Case, session: AgentSession, step: NodeStep, arrived: tuple[ConditionUpdate, ...]) -> NodePlan:
-    """Neither ready nor silent. For the first time it counts from the registration, later from when it stopped being ready."""
-    message = session.problem or "the agent is getting ready for work"
-    reason = Reason.NODE_FAILED if session.problem else Reason.REGISTERED
-    updates = [*arrived, false(NodeCondition.READY, reason, message)]
+def _unfit(
+    case: Case,
+    session: AgentSession,
+    unfit: tuple[Reason, str],
+    step: NodeStep,
+    arrived: tuple[ConditionUpdate, ...],
+) -> NodePlan:
+    """Connected and not ready. For the first time it counts from the registration, later from when it stopped being ready."""
+    reason, message = unfit
     if case.was_ready:
-        waited_s = case.waited_s(NodeCondition.READY, Status.FALSE)
+        # The silence before its agent was started again does not count.
+        since_s = min(case.waited_s(type_, status) for type_, status in _NOT_READY_SINCE)
+        if _is_just_back(case, session, reason):
+            back = unknown(NodeCondition.READY, Reason.AGENT_AWAITED, "its agent is back and has not said how it is")
+            return NodePlan(step, (*arrived, back), later(session.since + case.rules.lease_s - case.now))
+        updates = [*arrived, false(NodeCondition.READY, reason, message)]
+        if is_for_repair(case, reason):
+            return NodePlan(step, tuple(updates))
     else:
-        waited_s = case.waited_s(NodeCondition.REGISTERED, Status.TRUE)
+        since_s = case.waited_s(NodeCondition.REGISTERED, Status.TRUE)
+        updates = [*arrived, false(NodeCondition.READY, reason, message)]
         updates.append(false(NodeCondition.INITIALIZED, reason, message))
-    left_s = case.rules.initialization_deadline_s - waited_s
-    if left_s <= 0:
-        deadline = f"{case.rules.initialization_deadline_s:g} s"
-        return case.fail(
-            Reason.TIMED_OUT, f"its agent is connected but was not ready for {deadline}: {message}", *updates
-        )
-    return NodePlan(step, tuple(updates), later(left_s))
+    limit_s = patience_s(case, reason)
+    back_s = case.now - session.since
+    if since_s >= limit_s and back_s < case.rules.lease_s:
+        return NodePlan(step, tuple(updates), later(case.rules.lease_s - back_s))  # it has only just come back
+    if since_s >= limit_s:
+        because = reason if reason in OF_THE_CHECK else Reason.TIMED_OUT
+        return case.fail(because, f"its agent is connected but was not ready for {limit_s:g} s: {message}", *updates)
+    return NodePlan(step, tuple(updates), later(limit_s - since_s))
+
+
+def _is_just_back(case: Case, session: AgentSession, reason: Reason) -> bool:
+    """After an operator restart: until its first word, or for one lease, nothing speaks against what it was before."""
+    is_silent = reason in (Reason.REGISTERED, Reason.HEALTH_CHECK_PENDING)
+    return (
+        is_silent and not case.has(NodeCondition.READY, Status.FALSE) and case.now < session.since + case.rules.lease_s
+    )
 
 
 # --- the agent is silent -----------------------------------------------------------------------------------------
@@ -94,7 +121,8 @@ def plan_silent(case: Case) -> NodePlan:
 
 def _silent_since(case: Case) -> float:
     """No session means: not seen since this operator began."""
-    return case.session.since if case.session is not None else case.rules.started_at
+    began = case.rules.started_at
+    return max(case.session.since, began) if case.session is not None else began
 
 
 def _patience_left_s(case: Case) -> float:
@@ -103,17 +131,18 @@ def _patience_left_s(case: Case) -> float:
 
 
 def _silence(case: Case, patience_s: float) -> tuple[ConditionUpdate, ...]:
+    """Silence proves nothing about the machine: its health is not known. Its readiness is, since nobody can give it work."""
     if case.session is None and patience_s > 0 and not case.has(NodeCondition.READY, Status.FALSE):
         message = "the operator was restarted and waits for the agent to come back"
         return (
             launched(case),
-            unknown(NodeCondition.HEALTHY, Reason.AGENT_LOST, message),
-            unknown(NodeCondition.READY, Reason.AGENT_LOST, message),
+            unknown(NodeCondition.HEALTHY, Reason.AGENT_AWAITED, message),
+            unknown(NodeCondition.READY, Reason.AGENT_AWAITED, message),
         )
     message = "its agent is not connected"
     return (
         launched(case),
-        false(NodeCondition.HEALTHY, Reason.AGENT_LOST, message),
+        unknown(NodeCondition.HEALTHY, Reason.AGENT_LOST, message),
         false(NodeCondition.READY, Reason.AGENT_LOST, message),
     )
 
@@ -153,7 +182,7 @@ def _has_waited_since_restart(case: Case) -> bool:
 
 
 def _restart(case: Case, silence: tuple[ConditionUpdate, ...]) -> NodePlan:
-    tried = case.node.status.restarts
+    tried = _restarts_in_a_row(case)
     if tried >= case.rules.max_restarts:
         progress = case.observed.bootstrap
         evidence = "\n".join(part for part in (progress.message, progress.tail) if part)
@@ -161,5 +190,13 @@ def _restart(case: Case, silence: tuple[ConditionUpdate, ...]) -> NodePlan:
         return case.fail(Reason.AGENT_LOST, f"{message}\n{evidence}".strip(), *silence)
     message = f"starting the agent again, try {tried + 1} of {case.rules.max_restarts}"
     restarting = false(NodeCondition.BOOTSTRAPPED, Reason.BOOTSTRAPPING, message)
-    step = RunBootstrap(restart=True, message=message)
+    step = RunBootstrap(restart=True, message=message, attempt=tried + 1)
     return NodePlan(step, (*silence, restarting), case.rules.registration_deadline_s)
+
+
+def _restarts_in_a_row(case: Case) -> int:
+    """None counts any more once the agent kept running for an hour after it was started again."""
+    if _is_restarting(case):
+        return case.node.status.restarts
+    ran_s = _silent_since(case) - (since(case.node, NodeCondition.BOOTSTRAPPED) or 0.0)
+    return case.node.status.restarts if ran_s < case.rules.well_s else 0

@@ -2,21 +2,24 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from skyward.api import NodeCondition, Reason, Status
 from skyward.facts import BootstrapState, Instance, InstanceState
 from skyward.planner.case import Case, later
-from skyward.planner.places import since
-from skyward.planner.plans import ConditionUpdate, FailNode, NodePlan, RunBootstrap, Wait
-from skyward.planner.updates import false, true
+from skyward.planner.plans import AskForInstance, ConditionUpdate, FailNode, NodePlan, RunBootstrap, Wait
+from skyward.planner.proof import Absence, absence
+from skyward.planner.updates import false, true, unknown
 
 
 def lost(case: Case) -> NodePlan | None:
-    """The instance will never serve again: the provider says so, or a complete listing proves that it is not there."""
+    """The instance will never serve again: the provider says so, or it is proved that it is not there any more."""
     instance = case.instance
     if instance is None:
-        if not is_proved_absent(case) or case.is_connected:
+        if case.is_connected or absence(case) is not Absence.PROVED:
             return None  # an agent that answers stands above a listing that does not show its machine
-        return case.fail(Reason.INSTANCE_LOST, f"{case.node.status.provider} no longer has instance {_id(case)}")
+        silent = unknown(NodeCondition.HEALTHY, Reason.INSTANCE_LOST, _no_longer_has(case))
+        return case.fail(Reason.INSTANCE_LOST, _no_longer_has(case), silent)
     if not instance.state.is_lost:
         return None
     because = f": {instance.message}" if instance.message else ""
@@ -26,19 +29,20 @@ def lost(case: Case) -> NodePlan | None:
     return case.fail(reason, f"instance {instance.id} is {instance.state}{because}")
 
 
-def is_proved_absent(case: Case) -> bool:
-    """Not in a complete listing that began as long after the binding as a new instance may stay hidden. The binding's time
-    is kept in whole seconds, so it may have been up to one second later than it says."""
-    listed_at = case.observed.listed_at
-    bound_at = since(case.node, NodeCondition.LAUNCHED) if case.has(NodeCondition.LAUNCHED, Status.TRUE) else None
-    if case.instance is not None or listed_at is None or bound_at is None:
-        return False
-    sent_at = case.launch.sent_at if case.launch is not None else 0.0
-    return listed_at >= max(bound_at + 1.0, sent_at) + case.rules.visibility_s
+def asked_for(case: Case, plan: NodePlan) -> NodePlan:
+    """The same plan; where it only waits for an instance that listings lack, its provider is asked for that very one."""
+    if not isinstance(plan.step, Wait) or case.is_connected or absence(case) is not Absence.UNASKED:
+        return plan
+    message = f"no listing of {case.node.status.provider} shows instance {_id(case)}: asking for it by its id"
+    return replace(plan, step=AskForInstance(message))
+
+
+def _no_longer_has(case: Case) -> str:
+    return f"{case.node.status.provider} no longer has instance {_id(case)}"
 
 
 def launched(case: Case) -> ConditionUpdate:
-    return true(NodeCondition.LAUNCHED, Reason.LAUNCHED, f"instance {_id(case)} of {case.node.status.provider}")
+    return true(NodeCondition.LAUNCHED, Reason.LAUNCHED, f"it has instance {_id(case)} of {case.node.status.provider}")
 
 
 def plan_instance(case: Case) -> NodePlan:
@@ -94,11 +98,19 @@ def _wait_for_agent(case: Case) -> NodePlan:
         false(NodeCondition.REGISTERED, Reason.REGISTERING, waiting),
         false(NodeCondition.READY, Reason.REGISTERING, waiting),
     )
-    left_s = case.rules.registration_deadline_s - case.waited_s(NodeCondition.BOOTSTRAPPED, Status.TRUE)
-    if left_s <= 0:
-        message = f"its agent did not call home within {case.rules.registration_deadline_s:g} s of its start"
+    tries = case.rules.max_restarts + 1
+    waited_s = case.waited_s(NodeCondition.BOOTSTRAPPED, Status.TRUE)
+    left_s = case.rules.registration_deadline_s / tries - waited_s
+    if left_s > 0:
+        return NodePlan(Wait(), updates, later(left_s))
+    attempt = case.node.status.restarts + 1
+    if attempt >= tries or waited_s >= case.rules.registration_deadline_s:
+        message = f"its agent did not call home within {case.rules.registration_deadline_s:g} s, in {attempt} starts"
         return case.fail(Reason.TIMED_OUT, message, *updates)
-    return NodePlan(Wait(), updates, later(left_s))
+    # It may have died before its first word. One that lives is not disturbed: a second start ends at once.
+    message = f"starting the agent again, try {attempt} of {case.rules.max_restarts}: it has not called home"
+    step = RunBootstrap(restart=True, message=message, attempt=attempt)
+    return NodePlan(step, (launched(case), *bootstrapping(case, message)))
 
 
 def bootstrapping(case: Case, message: str) -> tuple[ConditionUpdate, ...]:

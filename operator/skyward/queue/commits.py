@@ -28,8 +28,14 @@ class Commits:
         """`undo` is called instead of `apply` when nothing was committed."""
         task = asyncio.get_running_loop().create_task(self._run(work, apply, undo))
         self._running.add(task)
-        task.add_done_callback(self._running.discard)
+        task.add_done_callback(self._ended)
         return await asyncio.shield(task)
+
+    def _ended(self, task: asyncio.Task[Any]) -> None:
+        """Its caller may be gone, and then nobody asks how it ended."""
+        self._running.discard(task)
+        if not task.cancelled():
+            task.exception()
 
     async def _run(
         self, work: Callable[[Transaction], T], apply: Callable[[T], R], undo: Callable[[], None] | None

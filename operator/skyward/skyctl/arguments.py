@@ -9,12 +9,15 @@ _FLAGS = ("--verbose", "-v")
 _BOOLEANS = ("wait", "watch", "follow", "keep", "prefix", "all", "show-events", "all-namespaces", "no-headers", "raw")
 _OWN_NEGATION = ("wait", "show-events")
 """Flags whose opposite is `--no-…`; others are simply left out."""
+_WATCHES_BY_ITSELF = "rollout"
+"""A verb whose `--watch` has an opposite too."""
 _RUN_VALUED = ("-p", "--pool", "-c", "--code", "--timeout")
 
 
 def normalized(argv: Sequence[str]) -> list[str]:
     """The same command with its global options first. What belongs to a script that `run` sends is left alone."""
     ours, theirs = _split(list(argv))
+    negated = (*_OWN_NEGATION, *(("watch",) if _WATCHES_BY_ITSELF in ours else ()))
     front: list[str] = []
     rest: list[str] = []
     words = iter(ours)
@@ -25,7 +28,7 @@ def normalized(argv: Sequence[str]) -> list[str]:
         elif word in _FLAGS or (separator and name in _VALUED):
             front.append(word)
         else:
-            rest += _boolean(word)
+            rest += _boolean(word, negated)
     return [*front, *rest, *theirs]
 
 
@@ -48,10 +51,10 @@ def _first_word(argv: list[str], start: int, valued: Sequence[str]) -> int | Non
     return None
 
 
-def _boolean(word: str) -> list[str]:
+def _boolean(word: str, negated: Sequence[str]) -> list[str]:
     name, separator, value = word.removeprefix("--").partition("=")
     if not word.startswith("--") or not separator or name not in _BOOLEANS or value not in ("true", "false"):
         return [word]
     if value == "true":
         return [f"--{name}"]
-    return [f"--no-{name}"] if name in _OWN_NEGATION else []
+    return [f"--no-{name}"] if name in negated else []

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from skyward.errors import NotFound
+from skyward.skyctl.ages import ago
 from skyward.skyctl.kinds import EVENTS, NODES, POOLS, Kind, targets
 from skyward.skyctl.options import Selector, Words
 from skyward.skyctl.printing import TablePrinter, print_columns
@@ -72,10 +72,10 @@ def _page(client: ObjectClient, kind: Kind, body: Json, *, show_events: bool) ->
         ("UID:", meta.get("uid", "")),
         ("Labels:", _pairs(meta.get("labels"))),
         ("Annotations:", _pairs(meta.get("annotations"))),
-        ("Created:", f"{since} ({_ago(since)} ago)" if since else "<unknown>"),
+        ("Created:", f"{since} ({ago(since)} ago)" if since else "<unknown>"),
     ]
     if "deletionTimestamp" in meta:
-        rows.append(("Deleting:", f"since {meta['deletionTimestamp']} ({_ago(meta['deletionTimestamp'])})"))
+        rows.append(("Deleting:", f"since {meta['deletionTimestamp']} ({ago(meta['deletionTimestamp'])})"))
     rows += _summary(client, kind, body)
     print_columns([(label, str(value)) for label, value in rows])
     for title in ("spec", *(["regarding"] if kind is EVENTS else [])):
@@ -179,7 +179,7 @@ def _conditions(kind: Kind, found: list[Json] | None) -> None:
 
     order: list[str] = [*(PoolCondition if kind is POOLS else NodeCondition)]
     rows = [
-        [item["type"], item["status"], item["reason"], _ago(item["lastTransitionTime"]), item.get("message", "")]
+        [item["type"], item["status"], item["reason"], ago(item["lastTransitionTime"]), item.get("message", "")]
         for item in sorted(
             found or (), key=lambda item: order.index(item["type"]) if item["type"] in order else len(order)
         )
@@ -201,7 +201,7 @@ def _failures(found: list[Json] | None) -> None:
             str(item["attempt"]),
             item["node"] or "-",
             item["outcome"],
-            _ago(item["at"]),
+            ago(item["at"]),
             item["message"],
         ]
         for item in found or ()
@@ -245,13 +245,3 @@ def _sub_table(title: str, table: Json) -> None:
 
 def _pairs(found: dict[str, str] | None) -> str:
     return ", ".join(f"{key}={value}" for key, value in (found or {}).items()) or "<none>"
-
-
-def _ago(stamp: str) -> str:
-    from datetime import datetime
-
-    passed = max(time.time() - datetime.fromisoformat(stamp).timestamp(), 0.0)
-    for unit, length in (("d", 86400), ("h", 3600), ("m", 60)):
-        if passed >= 2 * length:
-            return f"{int(passed // length)}{unit}"
-    return f"{int(passed)}s"

@@ -11,7 +11,22 @@ from typing import Annotated
 import typer
 
 from skyward.errors import SkyError
-from skyward.skyctl import about, applying, changing, describing, getting, lifecycle, reading, running, waiting
+from skyward.skyctl import (
+    about,
+    adopting,
+    applying,
+    approving,
+    changing,
+    cordoning,
+    describing,
+    getting,
+    lifecycle,
+    reading,
+    rollouts,
+    running,
+    waiting,
+    why,
+)
 from skyward.skyctl.arguments import normalized
 from skyward.skyctl.session import Session, complain
 
@@ -50,11 +65,18 @@ cli.command("validate", short_help="Check manifests offline.")(applying.validate
 cli.command("get", short_help="List objects, or watch them.")(getting.get)
 cli.command("describe", short_help="Show objects in full, with their events.")(describing.describe)
 cli.command("delete", short_help="Delete pools or nodes; cancel tasks.")(changing.delete)
+cli.command("adopt", short_help="Take over instances that the records do not know.")(adopting.adopt)
+cli.command("approve", short_help="Let a held deletion go on.")(approving.approve)
+cli.command("cordon", short_help="Give nodes no new work.")(cordoning.cordon)
+cli.command("uncordon", short_help="Give nodes work again.")(cordoning.uncordon)
+cli.command("drain", short_help="Cordon nodes and wait until nothing runs on them.")(cordoning.drain)
 cli.command("edit", short_help="Edit a pool in $VISUAL or $EDITOR.")(changing.edit)
 cli.command("scale", short_help="Set how many nodes pools have.")(changing.scale)
+cli.add_typer(rollouts.cli, name="rollout", short_help="Follow, undo, restart or pause a pool's roll-out.")
 cli.command("wait", short_help="Wait for a condition, a field or an end.")(waiting.wait)
 cli.command("logs", short_help="Show what a task or a node printed.")(reading.logs)
 cli.command("events", short_help="Show what happened, and why.")(getting.events)
+cli.command("why", short_help="Tell what was decided about an object, and why.")(why.why)
 cli.command("run", short_help="Run a script or code on a node.", context_settings=_SCRIPT)(running.run)
 cli.command("version", short_help="Show the versions of skyctl and operator.")(about.version)
 cli.command("kubeconfig", short_help="Show where the client configuration is.")(about.kubeconfig)

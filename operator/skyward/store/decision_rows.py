@@ -23,6 +23,20 @@ def of_object(sql: Connection, uid: str) -> tuple[DecisionRecord, ...]:
     return _parse_all(rows)
 
 
+def of_name(sql: Connection, kind: str, key: str) -> tuple[DecisionRecord, ...]:
+    """Of every object that had this name, oldest first."""
+    named = select(_TABLE).where(_TABLE.c["key"] == key, _TABLE.c.kind == kind)
+    return _parse_all(sql.execute(named.order_by(_TABLE.c.at, _TABLE.c.rule, _TABLE.c.target)))
+
+
+def last(sql: Connection, uid: str, decision: Decision) -> DecisionRecord | None:
+    same = (uid, decision.kind.value, decision.rule, decision.target)
+    columns = (_TABLE.c.uid, _TABLE.c.verdict, _TABLE.c.rule, _TABLE.c.target)
+    conditions = (column == value for column, value in zip(columns, same, strict=True))
+    found = sql.execute(select(_TABLE).where(*conditions).order_by(_TABLE.c.at.desc()).limit(1)).first()
+    return None if found is None else _parse(found)
+
+
 def standing(sql: Connection) -> tuple[DecisionRecord, ...]:
     return _parse_all(sql.execute(select(_TABLE).where(_TABLE.c.until.is_(None)).order_by(_TABLE.c.at)))
 

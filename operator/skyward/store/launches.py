@@ -49,7 +49,13 @@ def _parse(body: str) -> Launch:
     return Launch(
         **{
             **values,
-            "request": LaunchRequest(**{**request, "offering": Offering(**request["offering"])}),
+            "request": LaunchRequest(
+                **{
+                    **request,
+                    "offering": Offering(**request["offering"]),
+                    "avoid_hosts": tuple(request.get("avoid_hosts", ())),
+                }
+            ),
             "nodes": tuple(values["nodes"]),
             "state": LaunchState(values["state"]),
             "instances": tuple(values["instances"]),

@@ -11,12 +11,13 @@ from pathlib import Path
 from typing import TypeVar, cast
 
 import structlog
-from sqlalchemy.exc import OperationalError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
-from skyward.contracts import Change, Clock, Ids, Transaction
-from skyward.errors import StateUnusable, StoreUnavailable
+from skyward.contracts import Change, Clock, Ids, Lease, Transaction
+from skyward.errors import LeadershipLost, StateUnusable, StoreUnavailable
 from skyward.store import schema
 from skyward.store.database import Database, open_memory, open_reader, open_writer
+from skyward.store.identity import check_identity, known_installation
 from skyward.store.lock import StateLock
 from skyward.store.objects import Retention
 from skyward.store.transaction import SqlTransaction
@@ -32,7 +33,7 @@ _DEFAULT = Retention()
 
 
 class SqlStore:
-    """Implements `contracts.Store`. Made by `open_store` and `memory_store`."""
+    """Implements `contracts.FencedStore`. Made by `open_store` and `memory_store`."""
 
     def __init__(
         self,
@@ -43,15 +44,20 @@ class SqlStore:
         retention: Retention,
         path: Path | None = None,
         lock: StateLock | None = None,
+        installation: str | None = None,
+        owns: bool = True,
     ) -> None:
+        """A new store becomes that of `installation`, if one is given. Only who `owns` the database closes it."""
         self._database = database
+        self._owns = owns
         self._clock = clock
         self._ids = ids
         self._path = path
         self._lock = lock
         self._subscribers: list[Callable[[Sequence[Change]], None]] = []
         self._closed = False
-        self._installation, self._epoch = self._enter()
+        self._lost: Callable[[], None] = lambda: None
+        self._installation = self._enter(installation)
         newest = self._view(database).version()
         batches = Batches(database, ids, clock.now, newest=newest, retention=retention, path=path)
         self._writer = InlineWriter(batches, self._publish) if path is None else ThreadWriter(batches, self._publish)
@@ -62,13 +68,27 @@ class SqlStore:
         return self._installation
 
     @property
-    def epoch(self) -> int:
-        """How often this store was opened: the fencing number of this operator process."""
-        return self._epoch
+    def is_exclusive(self) -> bool:
+        """No other process has this store: whoever else holds the leader lease is dead."""
+        return self._lock is not None
+
+    def newest_time(self) -> float:
+        """When something was last written, seconds since 1970; 0 for a new store. Reads every object: for the start."""
+        (newest,) = self._database.raw.execute("SELECT max(updated_at) FROM objects").fetchone()
+        return newest or 0.0
 
     async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False) -> T:
         self._check_open()
-        return cast(T, await self._writer.run(work, power_safe))
+        try:
+            return cast(T, await self._writer.run(work, power_safe))
+        except LeadershipLost:
+            self._lost()
+            raise
+
+    async def lead(self, take: Callable[[Transaction], Lease | None], lost: Callable[[], None]) -> Lease | None:
+        self._check_open()
+        self._lost = lost
+        return cast("Lease | None", await self._writer.run(take, power_safe=True, leads=True))
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._read(work)
@@ -91,7 +111,8 @@ class SqlStore:
             return
         self._closed = True
         if self._path is None:
-            self._database.close()
+            if self._owns:
+                self._database.close()
         else:
             await asyncio.to_thread(self._shut_down)
 
@@ -114,15 +135,14 @@ class SqlStore:
                 return work(self._view(self._database))
         return await self._readers.run(work)
 
-    def _enter(self) -> tuple[str, int]:
-        """The installation's uid, made with the store, and the epoch, one more with every open."""
+    def _enter(self, installation: str | None) -> str:
+        """The installation's uid, made with the store."""
         raw = self._database.raw
         with self._database.sql.begin():
-            raw.execute("INSERT OR IGNORE INTO meta VALUES ('installation', ?)", (self._ids.uid(),))
-            raw.execute("INSERT OR IGNORE INTO meta VALUES ('epoch', '0')")
-            raw.execute("UPDATE meta SET value = CAST(value + 1 AS INTEGER) WHERE name = 'epoch'")
-            values = dict(raw.execute("SELECT name, value FROM meta").fetchall())
-        return values["installation"], int(values["epoch"])
+            uid = installation or self._ids.uid()
+            raw.execute("INSERT OR IGNORE INTO meta VALUES ('installation', ?)", (uid,))
+            (stored,) = raw.execute("SELECT value FROM meta WHERE name = 'installation'").fetchone()
+        return cast(str, stored)
 
     def _view(self, database: Database) -> SqlTransaction:
         return SqlTransaction(database, Versions(0), self._ids, self._clock.now, writable=False)
@@ -170,11 +190,18 @@ class _Readers:
 
 
 def open_store(
-    directory: Path, *, clock: Clock, ids: Ids, retention: Retention = _DEFAULT, max_pages: int | None = None
+    directory: Path,
+    *,
+    clock: Clock,
+    ids: Ids,
+    retention: Retention = _DEFAULT,
+    max_pages: int | None = None,
+    installation: str | None = None,
 ) -> SqlStore:
     """The store of a state directory, which it makes and keeps private; until `close`, no other process gets it.
 
-    `max_pages` limits the database file, to rehearse a full disk. Raises StateDirectoryInUse, StateUnusable.
+    A new database belongs to the installation that the directory remembers, or to the one given. `max_pages` limits the
+    database file, to rehearse a full disk. Raises StateDirectoryInUse, StateUnusable, StoreUnavailable.
     """
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -188,18 +215,40 @@ def open_store(
         database = open_writer(path, max_pages=max_pages)
         _check(database, path)
         schema.prepare(database, str(path))
-        return SqlStore(database, clock=clock, ids=ids, retention=retention, path=path, lock=lock)
+        store = SqlStore(
+            database,
+            clock=clock,
+            ids=ids,
+            retention=retention,
+            path=path,
+            lock=lock,
+            installation=known_installation(directory) or installation,
+        )
+        check_identity(directory, store.installation, installation)
+        return store
     except BaseException as error:
         if database is not None:
             database.close()
         lock.release()
-        if isinstance(error, sqlite3.Error | OSError):
-            raise _damaged(path, str(error)) from error
+        cause = error.orig if isinstance(error, DBAPIError) else error
+        if isinstance(cause, sqlite3.OperationalError | OSError):
+            raise StoreUnavailable(
+                f"{path} cannot be used now ({cause}): see to its disk and start again; nothing of it was changed"
+            ) from error
+        if isinstance(cause, sqlite3.Error):
+            raise _damaged(path, str(cause)) from error
         raise
 
 
-def memory_store(clock: Clock, ids: Ids, *, retention: Retention = _DEFAULT) -> SqlStore:
-    """The same store without a file and without threads: every work runs where it is called. Gone when closed."""
+def memory_store(
+    clock: Clock, ids: Ids, *, retention: Retention = _DEFAULT, beside: SqlStore | None = None
+) -> SqlStore:
+    """The same store without a file and without threads: every work runs where it is called. Gone when closed.
+
+    `beside` opens the data of another one as a second process would: with subscribers and a leadership of its own. It ends
+    with the first."""
+    if beside is not None:
+        return SqlStore(beside._database, clock=clock, ids=ids, retention=retention, owns=False)
     database = open_memory()
     schema.prepare(database, "the store in memory")
     return SqlStore(database, clock=clock, ids=ids, retention=retention)

@@ -14,7 +14,7 @@ SCHEMA_VERSION = 2
 
 
 class MetaTable(SQLModel, table=True):
-    """Facts about the store itself: `installation`, `epoch`, `pruned` (the newest version the change log forgot)."""
+    """Facts about the store itself: `installation`, `pruned` (the newest version the change log forgot)."""
 
     __tablename__ = "meta"
 
@@ -66,7 +66,11 @@ class CredentialTable(SQLModel, table=True):
 
 class DecisionTable(SQLModel, table=True):
     __tablename__ = "decisions"
-    __table_args__ = (Index("ix_decisions_uid", "uid", "at"), Index("ix_decisions_until", "until"))
+    __table_args__ = (
+        Index("ix_decisions_uid", "uid", "at"),
+        Index("ix_decisions_key", "key", "kind"),
+        Index("ix_decisions_until", "until"),
+    )
 
     uid: str = Field(primary_key=True)
     verdict: str = Field(primary_key=True)

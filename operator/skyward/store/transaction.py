@@ -7,7 +7,7 @@ from typing import TypeVar
 
 from skyward.api import Object
 from skyward.contracts import Change, Credential, Ids, Lease, TaskRows
-from skyward.facts import DecisionRecord, Launch, Revision
+from skyward.facts import Decision, DecisionRecord, Launch, Revision
 from skyward.store import credential_rows, decision_rows, launches, lease_rows, revision_rows
 from skyward.store.database import Database
 from skyward.store.objects import Objects, Retention
@@ -84,6 +84,12 @@ class SqlTransaction:
 
     def decisions(self, uid: str) -> tuple[DecisionRecord, ...]:
         return decision_rows.of_object(self._sql, uid)
+
+    def decisions_of(self, kind: str, key: str) -> tuple[DecisionRecord, ...]:
+        return decision_rows.of_name(self._sql, kind, key)
+
+    def last_decision(self, uid: str, decision: Decision) -> DecisionRecord | None:
+        return decision_rows.last(self._sql, uid, decision)
 
     def standing_decisions(self) -> tuple[DecisionRecord, ...]:
         return decision_rows.standing(self._sql)

@@ -19,8 +19,8 @@ from typing import Any
 import structlog
 from sqlalchemy.exc import DBAPIError
 
-from skyward.contracts import Change, Ids
-from skyward.errors import StoreUnavailable
+from skyward.contracts import Change, Ids, Lease
+from skyward.errors import LeadershipLost, StoreUnavailable
 from skyward.store.database import Database
 from skyward.store.objects import Retention
 from skyward.store.transaction import SqlTransaction
@@ -38,6 +38,8 @@ class Job:
 
     work: Callable[[SqlTransaction], Any]
     power_safe: bool
+    leads: bool = False
+    """A lease that it returns fences every later batch."""
     future: asyncio.Future[Any] | None = None
     result: Any = None
     error: Exception | None = None
@@ -68,6 +70,7 @@ class Batches:
         self._pruned_at = newest
         self._path = path
         self._identity = _identity(path)
+        self._fence: Lease | None = None
 
     def run(self, jobs: Sequence[Job]) -> Sequence[Change]:
         """Fill in every job's result or error, and return what was committed. Never raises."""
@@ -79,12 +82,18 @@ class Batches:
             if durable:
                 self._database.raw.execute("PRAGMA synchronous = FULL")
             with self._database.sql.begin():
+                self._check_leads()
                 for job in jobs:
                     self._run_one(job, changes)
                 if self._versions.newest - self._pruned_at >= self._retention.every:
                     self._run_one(Job(lambda tx: tx.prune(self._retention), power_safe=False), changes)
                     self._pruned_at = self._versions.newest
+            self._take_fence(jobs)
             return changes
+        except LeadershipLost as error:
+            for job in jobs:
+                job.error = error
+            return ()
         except (sqlite3.Error, DBAPIError, StoreUnavailable, _TransactionLost) as error:
             for job in jobs:
                 if job.error is None:
@@ -94,6 +103,26 @@ class Batches:
             if durable:
                 with suppress(sqlite3.Error):  # the next batch reports what is wrong with the connection
                     self._database.raw.execute("PRAGMA synchronous = NORMAL")
+
+    def _check_leads(self) -> None:
+        """Inside the transaction, so nobody takes the lease between this look and the commit."""
+        if self._fence is None:
+            return
+        query = "SELECT holder, epoch FROM leases WHERE name = ?"
+        row = self._database.raw.execute(query, (self._fence.name,)).fetchone()
+        if row != (self._fence.holder, self._fence.epoch):
+            by = f"epoch {row[1]} has begun" if row is not None else "the lease is gone"
+            raise LeadershipLost(
+                f"this operator led in epoch {self._fence.epoch}, and {by}: nothing of this was written"
+            )
+
+    def _take_fence(self, jobs: Sequence[Job]) -> None:
+        """Whoever led before us may have written until now: go on counting from there."""
+        for job in jobs:
+            if job.leads and isinstance(job.result, Lease):
+                self._fence = job.result
+                (newest,) = self._database.raw.execute("SELECT max(resource_version) FROM changes").fetchone()
+                self._versions.newest = self._pruned_at = max(self._versions.newest, newest or 0)
 
     def _run_one(self, job: Job, changes: list[Change]) -> None:
         raw = self._database.raw
@@ -118,8 +147,8 @@ class InlineWriter:
         self._batches = batches
         self._publish = publish
 
-    async def run(self, work: Callable[[SqlTransaction], Any], power_safe: bool) -> Any:
-        job = Job(work, power_safe)
+    async def run(self, work: Callable[[SqlTransaction], Any], power_safe: bool, *, leads: bool = False) -> Any:
+        job = Job(work, power_safe, leads)
         changes = self._batches.run([job])
         if changes:
             self._publish(changes)
@@ -141,8 +170,8 @@ class ThreadWriter:
         self._thread = threading.Thread(target=self._serve, name="store-writer", daemon=True)
         self._thread.start()
 
-    async def run(self, work: Callable[[SqlTransaction], Any], power_safe: bool) -> Any:
-        job = Job(work, power_safe, asyncio.get_running_loop().create_future())
+    async def run(self, work: Callable[[SqlTransaction], Any], power_safe: bool, *, leads: bool = False) -> Any:
+        job = Job(work, power_safe, leads, asyncio.get_running_loop().create_future())
         assert job.future is not None
         self._waiting.put(job)
         return await job.future

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 import stat
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
@@ -11,6 +12,7 @@ from pathlib import Path
 from skyward.contracts import FileInfo
 
 _TEMPORARY = ".skyward-"
+_LEFT = re.compile(r"\.skyward-.+\.([0-9]{1,9})")
 
 
 class SystemFiles:
@@ -69,11 +71,29 @@ class SystemFiles:
     def remove(self, path: Path) -> None:
         path.unlink(missing_ok=True)
 
+    def sweep(self, root: Path) -> Sequence[Path]:
+        found: list[Path] = []
+        for directory, below, names in os.walk(root):
+            below[:] = [name for name in below if not name.startswith(".")]
+            found += [Path(directory) / name for name in names if _is_left(name)]
+        for path in found:
+            path.unlink(missing_ok=True)
+        return found
+
     async def watch(self, root: Path) -> AsyncIterator[None]:
         import watchfiles  # a native library that only this method needs
 
         async for _ in watchfiles.awatch(root, debounce=50, step=5, ignore_permission_denied=True):
             yield
+
+
+def _is_left(name: str) -> bool:
+    """A temporary file of ours whose writer is gone."""
+    match = _LEFT.fullmatch(name)
+    if match is None:
+        return False
+    pid = int(match[1])
+    return pid == os.getpid() or not Path(f"/proc/{pid}").exists()
 
 
 def _info(found: os.stat_result) -> FileInfo:
@@ -82,6 +102,7 @@ def _info(found: os.stat_result) -> FileInfo:
         inode=found.st_ino,
         size=found.st_size,
         modified_ns=found.st_mtime_ns,
+        changed_ns=found.st_ctime_ns,
         is_regular=stat.S_ISREG(found.st_mode),
         is_directory=stat.S_ISDIR(found.st_mode),
     )

@@ -13,11 +13,13 @@ import structlog
 from skyward.api import Node, Pool, Reason
 from skyward.contracts import Driver, Transaction
 from skyward.controllers.deps import Deps
+from skyward.controllers.garbage.tombstones import plan_burial, write_burial
 from skyward.controllers.launches import UNRESOLVED, LaunchBook
 from skyward.errors import NotYet, ProviderError
-from skyward.facts import Instance, InstanceState, Launch, LaunchState, Listing
+from skyward.facts import Instance, InstanceState, Launch, Listing
 from skyward.kit.controller import DONE, After, Next
 from skyward.kit.recorder import record_event
+from skyward.kit.steady import steady
 from skyward.planner import is_gone
 
 _log = structlog.get_logger()
@@ -27,6 +29,7 @@ class GarbageReconciler:
     def __init__(self, deps: Deps, launches: LaunchBook) -> None:
         self._deps = deps
         self._launches = launches
+        self._clock = steady(deps.clock)
         self._marked: dict[tuple[str, str], float] = {}
         """Orphans seen, with the beginning of the first listing that showed them."""
 
@@ -42,7 +45,7 @@ class GarbageReconciler:
         self._forget_marks(key, {one.id for one in orphans})
         proved = [orphan for orphan in orphans if self._is_proved(orphan, listing, driver.facts.visibility_s)]
         errors = [error for orphan in proved if (error := await self._delete(driver, orphan)) is not None]
-        await self._drop_launches(key, listing)
+        await self._bury_launches(key, listing)
         if errors:
             raise errors[0]  # after everything else: one that cannot be deleted hinders no other
         if orphans:
@@ -59,9 +62,8 @@ class GarbageReconciler:
         launch = self._launches.get(instance.launch) if instance.launch else None
         if launch is None:
             return True
-        if launch.state in UNRESOLVED:
-            return False
-        return not (launch.state is LaunchState.ABSENT and launch.id in records.awaited)
+        # A node that still names the launch will bind it, or has: then its row in the cache is older than the launch's.
+        return launch.state not in UNRESOLVED and launch.id not in records.awaited
 
     def _is_proved(self, orphan: Instance, listing: Listing, grace_s: float) -> bool:
         key = (orphan.provider, orphan.id)
@@ -70,6 +72,7 @@ class GarbageReconciler:
             self._marked[key] = listing.started_at
             _log.warning("orphan instance found", provider=orphan.provider, instance=orphan.id, launch=orphan.launch)
             return False
+        first = max(first, self._clock.began)  # a clock that jumped proves nothing
         return listing.started_at > first and listing.started_at - first >= grace_s
 
     def _forget_marks(self, provider: str, orphans: set[str]) -> None:
@@ -102,26 +105,20 @@ class GarbageReconciler:
 
     # --- launches ---
 
-    async def _drop_launches(self, provider: str, listing: Listing) -> None:
-        shown = {instance.launch for instance in listing.instances}
+    async def _bury_launches(self, provider: str, listing: Listing) -> None:
+        """What nothing needs any more becomes a tombstone, and old tombstones go."""
+        shown = frozenset(one.launch for one in listing.instances if one.launch and one.state is not InstanceState.GONE)
         needed = _Records.of(self._deps.cache.list(Node)).needed
-        done = [
-            launch.id
-            for launch in self._launches.all()
-            if launch.request.offering.provider == provider
-            and launch.id not in shown
-            and launch.id not in needed
-            and self._is_over(launch, listing)
-        ]
-        if not done:
+        own = [launch for launch in self._launches.all() if launch.request.offering.provider == provider]
+        over = frozenset(
+            one.id for one in own if one.id not in shown and one.id not in needed and self._is_over(one, listing)
+        )
+        burial = plan_burial(own, over=over, shown=shown, age_now=self._clock.age_now)
+        if not burial:
             return
-
-        def work(tx: Transaction) -> None:
-            for launch_id in done:
-                tx.drop_launch(launch_id)
-
-        await self._deps.store.run(work, power_safe=True)
-        self._launches.forget(done)
+        now = self._clock.age_now
+        await self._launches.replace(lambda tx: write_burial(tx, burial, now))
+        self._launches.forget(burial.drop)
 
     def _is_over(self, launch: Launch, listing: Listing) -> bool:
         """Its outcome is known, and anything it made would show by now."""

@@ -18,16 +18,22 @@ from skyward.api import Json, Node, NodeStatus
 from skyward.contracts import Driver, Transaction
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import UNRESOLVED, LaunchBook
+from skyward.controllers.limits import LaunchLimits
+from skyward.controllers.node.lines import CreateLines
 from skyward.controllers.node.outcome import LaunchWriter
 from skyward.controllers.observe import Observer
-from skyward.errors import CreatedButFailed, LaunchRejected, ProviderError, RateLimited
+from skyward.controllers.standing import hindrance
+from skyward.errors import CreatedButFailed, CredentialsRejected, LaunchRejected, ProviderError, RateLimited
 from skyward.facts import Launch, LaunchOutcome, LaunchRequest, LaunchState
 from skyward.kit.calls import Calls
 from skyward.kit.controller import DONE, After, Next
+from skyward.kit.decisions import record_decision
 from skyward.kit.recorder import record_event
-from skyward.planner import ResumeLaunch, StartLaunch
+from skyward.planner import ResumeLaunch, StartLaunch, launch_decision, room
 
 _log = structlog.get_logger()
+_LINE_LOOK_S = 5.0
+_IN_LINE = After(_LINE_LOOK_S, "as many create calls are under way as may be at once; the end of one wakes")
 
 
 class Launcher:
@@ -39,6 +45,7 @@ class Launcher:
         writer: LaunchWriter,
         calls: Calls,
         wake: Callable[[str, float], None],
+        limits: LaunchLimits,
     ) -> None:
         self._deps = deps
         self._launches = launches
@@ -46,26 +53,34 @@ class Launcher:
         self._writer = writer
         self._calls = calls
         self._wake = wake
+        self._limits = limits
         self._in_flight: set[str] = set()
+        self._lines = CreateLines(deps.creates_at_once)
 
     async def start(self, node: Node, step: StartLaunch) -> Next:
         """Record one launch for this node and its equal siblings, and begin its call, which records the answer."""
-        hindered = self._calls.hindrance(node.key)
+        hindered = self._hindrance(node, step.offering.provider)
         if hindered is not None:
             return hindered
-        driver = self._deps.drivers[step.offering.provider]
+        provider, pool_uid = step.offering.provider, node.spec.pool_uid
+        if not self._lines.enter(provider, pool_uid, node.key):
+            return _IN_LINE
+        driver = self._deps.drivers[provider]
         keys = self._waiting_siblings(node)
         launch_id = self._deps.ids.uid()
         self._in_flight.add(launch_id)
+        launch: Launch | None = None
         try:
             most = driver.facts.max_count
             launch = await self._launches.change(lambda tx: self._record(tx, launch_id, node, keys, step, most))
-        except BaseException:
-            self._in_flight.discard(launch_id)
-            raise
+        finally:
+            if launch is None:
+                self._in_flight.discard(launch_id)
+                self._leave_line(provider, pool_uid)
+        self._limits.changed(pool_uid)
         if launch is None:
-            self._in_flight.discard(launch_id)
-            return DONE  # a sibling's launch serves this node; its answer wakes us
+            # A sibling's launch serves this node, whose answer wakes us; or there is no room for it any more.
+            return After(_LINE_LOOK_S, "no launch was recorded for this node")
         return self._begin(node, launch, partial(self._send, driver, launch))
 
     async def resume(self, node: Node, launch: Launch, step: ResumeLaunch) -> Next:
@@ -79,19 +94,40 @@ class Launcher:
             await self._writer.absent(launch, step.message)
             return self._told(launch)
         if step.replay:
-            return self._calls.hindrance(node.key) or self._begin(node, launch, partial(self._replay, launch))
+            return self._again(node, launch)
         return DONE
 
+    def _again(self, node: Node, launch: Launch) -> Next:
+        provider = launch.request.offering.provider
+        hindered = self._hindrance(node, provider)
+        if hindered is not None:
+            return hindered
+        if not self._lines.enter(provider, launch.pool_uid, node.key):
+            return _IN_LINE
+        return self._begin(node, launch, partial(self._replay, launch))
+
+    def _hindrance(self, node: Node, provider: str) -> Next | None:
+        """Why no create call may be sent for this node now. A listing that may be trusted wakes it."""
+        if hindrance(self._deps, provider):
+            return DONE
+        return self._calls.hindrance(node.key)
+
     def _begin(self, node: Node, launch: Launch, call: Callable[[], Awaitable[None]]) -> Next:
-        """Nobody else resolves the launch until the call has ended, however it did."""
+        """Nobody else resolves the launch until the call has ended, however it did. Its place in line was taken before."""
+        provider = launch.request.offering.provider
         self._in_flight.add(launch.id)
 
         def ended(retry_s: float) -> None:
             self._in_flight.discard(launch.id)
             self._wake(node.key, retry_s)
+            self._leave_line(provider, launch.pool_uid)
 
-        lane = f"{launch.pool_uid} {launch.request.offering.provider}"
+        lane = f"{launch.pool_uid} {provider}"
         return self._calls.begin(node.key, lane, call, ended)
+
+    def _leave_line(self, provider: str, pool_uid: str) -> None:
+        for key in self._lines.leave(provider, pool_uid):
+            self._wake(key, 0.0)
 
     # --- recording the intent ---
 
@@ -105,7 +141,8 @@ class Launcher:
         self, tx: Transaction, launch_id: str, node: Node, keys: list[str], step: StartLaunch, most: int
     ) -> Launch | None:
         now = self._deps.clock.now()
-        members = _members(tx, node, keys, most)
+        left, _ = room(self._limits.exactly(node.spec.pool_uid), step.offering.usd_per_hour)
+        members = _members(tx, node, keys, min(most, left)) if left else []
         if not members:
             return None
         request = LaunchRequest(
@@ -117,6 +154,8 @@ class Launcher:
             offering=step.offering,
             authorized_key=self._deps.authorized_key,
             options=provider_options(node, step.offering.provider),
+            avoid_hosts=step.avoid_hosts,
+            epoch=self._deps.leadership.epoch if self._deps.leadership is not None else 0,
         )
         keys_used = tuple(one.key for one in members)
         prepared = Launch(launch_id, node.spec.pool_uid, request, keys_used, LaunchState.PREPARED, 0, now)
@@ -126,6 +165,7 @@ class Launcher:
         for one in members:
             tx.put(one.replace(status=_launching(one.status, launch_id, step)))
             record_event(tx, one, step.reason, step.message, now=now)
+            record_decision(tx, one, launch_decision(step), now=now)
         return sent
 
     # --- sending the call ---
@@ -145,7 +185,7 @@ class Launcher:
                 outcome = await driver.create(request)
         except (LaunchRejected, RateLimited) as error:
             log.warning("launch rejected", error=str(error))
-            await self._writer.rejected(launch, error)
+            await self._rejected(launch, error)
         except CreatedButFailed as error:
             log.warning("instance made but failed", error=str(error), instance=error.instance_id)
             await self._writer.made_but_failed(launch, error)
@@ -155,6 +195,15 @@ class Launcher:
         else:
             await self._answered(launch, outcome)
         self._told(launch)
+
+    async def _rejected(self, launch: Launch, error: LaunchRejected | RateLimited) -> None:
+        """What was refused before it was looked at says nothing about an earlier call of the same identity."""
+        unread = isinstance(error, RateLimited | CredentialsRejected)
+        if unread and launch.attempts > 1:
+            self._writer.cool_down(launch, error)
+            await self._writer.unknown(launch, str(error))
+        else:
+            await self._writer.rejected(launch, error)
 
     async def _answered(self, launch: Launch, outcome: LaunchOutcome) -> None:
         if outcome.instances:
@@ -183,9 +232,15 @@ class Launcher:
     def _told(self, launch: Launch) -> Next:
         """The answer is on record: everybody it concerns looks again."""
         self._deps.listings.poke(launch.request.offering.provider)
-        for key in launch.nodes:
+        self._limits.changed(launch.pool_uid)
+        for key in {*launch.nodes, *self._without_launch(launch)}:
             self._wake(key, 0.0)
         return DONE
+
+    def _without_launch(self, launch: Launch) -> list[str]:
+        """Nodes of the same pool that may have waited for this answer."""
+        siblings = self._deps.cache.nodes_of(launch.pool_uid)
+        return [one.key for one in siblings if needs_launch(one, self._launches.get(one.status.launch))]
 
 
 def may_launch(node: Node, launch: Launch | None) -> bool:
@@ -234,5 +289,6 @@ def _launching(status: NodeStatus, launch_id: str, step: StartLaunch) -> NodeSta
         offering=step.offering.name,
         region=step.offering.region,
         zone=step.offering.zone,
+        host_id=step.offering.host_id,
         hourly_cost="0",
     )

@@ -113,9 +113,10 @@ class LaunchWriter:
         members = _members(tx, launch)
         taken = {node.status.provider_id for node in members}
         empty = [node for node in members if not node.status.provider_id]
-        free = sorted((one for one in instances if one.id not in taken), key=lambda one: one.id)
+        distinct = {one.id: one for one in instances if one.id not in taken}
+        free = [distinct[key] for key in sorted(distinct)]
         for node, instance in zip(empty, free, strict=False):
-            tx.put(node.replace(status=_bound(node.status, launch, instance, failure)))
+            tx.put(node.replace(status=bound_status(node.status, launch, instance, failure)))
             if event is not None:
                 reason, note = event
                 record_event(tx, node, reason, note, now=self._deps.clock.now(), warning=bool(failure))
@@ -166,7 +167,7 @@ def _members(tx: Transaction, launch: Launch) -> list[Node]:
     return sorted(members, key=lambda node: (node.spec.slot, node.key))
 
 
-def _bound(status: NodeStatus, launch: Launch, instance: Instance, failure: str) -> NodeStatus:
+def bound_status(status: NodeStatus, launch: Launch, instance: Instance, failure: str) -> NodeStatus:
     offering = launch.request.offering
     return status.replace(
         provider=offering.provider,
@@ -174,6 +175,7 @@ def _bound(status: NodeStatus, launch: Launch, instance: Instance, failure: str)
         offering=offering.name,
         region=instance.region or offering.region,
         zone=instance.zone or offering.zone,
+        host_id=instance.host_id or offering.host_id,
         hourly_cost=format_cost(instance.usd_per_hour or offering.usd_per_hour),
         address=instance.address,
         port=instance.port if instance.address else 0,

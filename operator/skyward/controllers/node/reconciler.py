@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import assert_never
 
 import structlog
@@ -10,20 +11,26 @@ from skyward.api import Node, NodeStatus, Pool
 from skyward.contracts import Transaction
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import LaunchBook
+from skyward.controllers.limits import LaunchLimits
 from skyward.controllers.node.bootstrap import BUSY, BootstrapPhase, with_progress
 from skyward.controllers.node.drain import cordon
+from skyward.controllers.node.hosts import HostBook
 from skyward.controllers.node.launch import Launcher, may_launch, provider_options
+from skyward.controllers.node.lookups import LookUps
 from skyward.controllers.node.outcome import LaunchWriter
 from skyward.controllers.node.registration import with_session
 from skyward.controllers.node.termination import Termination
 from skyward.controllers.observe import Observer, providers_of
 from skyward.controllers.records import same_version, tell_transitions, with_conditions, write_status
-from skyward.facts import ObservedMarket, ObservedNode, Offering
+from skyward.facts import Limits, ObservedMarket, ObservedNode, Offering
 from skyward.kit.calls import Calls
 from skyward.kit.catalog import PATIENCE_S, CoolDowns, Offerings
 from skyward.kit.controller import DONE, After, Next
+from skyward.kit.decisions import DecisionBook, Entry
+from skyward.kit.steady import steady
 from skyward.kit.work_queue import WorkQueue
 from skyward.planner import (
+    AskForInstance,
     Cordon,
     FailNode,
     Finish,
@@ -35,6 +42,7 @@ from skyward.planner import (
     Terminate,
     Wait,
     plan_node,
+    step_decision,
     uses_tunnel,
 )
 
@@ -45,75 +53,103 @@ _CHANGED = After(0.0, "the node changed while it was looked at")
 class NodeReconciler:
     """Waits for the store alone: provider calls and SSH go through `calls`, whose ends wake the node (`queue`)."""
 
-    def __init__(self, deps: Deps, launches: LaunchBook, observer: Observer, calls: Calls, queue: WorkQueue) -> None:
+    def __init__(
+        self,
+        deps: Deps,
+        launches: LaunchBook,
+        observer: Observer,
+        decisions: DecisionBook,
+        calls: Calls,
+        queue: WorkQueue,
+        look_ups: LookUps,
+        limits: LaunchLimits,
+    ) -> None:
         self._deps = deps
+        self._decisions = decisions
         self._observer = observer
-        self._started_at = deps.clock.now()
+        self._look_ups = look_ups
+        self._limits = limits
+        self._wake = queue.add_after
+        self._clock = steady(deps.clock)
         self._offerings = Offerings(deps.drivers, deps.clock, calls, queue.add)
         self._writer = LaunchWriter(deps, launches, CoolDowns())
-        self._launcher = Launcher(deps, launches, observer, self._writer, calls, queue.add_after)
+        self._launcher = Launcher(deps, launches, observer, self._writer, calls, queue.add_after, limits)
         self._bootstrap = BootstrapPhase(deps)
+        self._hosts = HostBook(deps.cache)
         self._termination = Termination(deps, self._bootstrap, calls, queue.add_after)
 
     async def reconcile(self, key: str) -> Next:
         node = self._deps.cache.get(Node, key)
         if node is None:
+            await self._decisions.close(Node, key)
             return DONE
         pool = self._pool_of(node)
         observed = self._observer.node(node)
         offerings = self._offerings_for(observed)
         if offerings is None:
             return After(PATIENCE_S, "providers are asked what they offer; an answer wakes")
-        market = ObservedMarket(offerings, self._writer.current_cool_downs())
+        limits = self._limits.about(node.spec.pool_uid) if may_launch(node, observed.launch) else Limits()
+        shunned = self._hosts.shunned(self._deps.clock.now()) if offerings else ()
+        market = ObservedMarket(offerings, self._writer.current_cool_downs(), limits, shunned)
         plan = plan_node(observed, pool, market, self._rules(observed), self._deps.clock.now())
         return await self._act(observed, pool, plan)
 
     async def _act(self, observed: ObservedNode, pool: Pool | None, plan: NodePlan) -> Next:
         node, step = observed.node, plan.step
         status = self._status(observed, plan)
+        decided = step_decision(node, step)
+        entry = self._decisions.entry(
+            node, plan.decisions, () if decided is None else (decided,), now=self._deps.clock.now()
+        )
         match step:
             case StartLaunch():
-                if not await self._write(node, status):
+                if not await self._write(node, status, entry):
                     return _CHANGED
                 return await self._launcher.start(node, step)
             case ResumeLaunch():
-                if not await self._write(node, status) or observed.launch is None:
+                if not await self._write(node, status, entry) or observed.launch is None:
                     return _CHANGED
                 return _sooner(await self._launcher.resume(node, observed.launch, step), plan)
+            case AskForInstance():
+                if not await self._write(node, status, entry):
+                    return _CHANGED
+                return _sooner(self._look_ups.ask(node, partial(self._wake, node.key)), plan)
             case RunBootstrap():
-                return await self._run_bootstrap(observed, step, status, plan)
+                return await self._run_bootstrap(observed, step, status, entry, plan)
             case Cordon():
                 spec = cordon(self._deps, pool, node)
-                written = await self._replace(node, node.replace(spec=spec, status=status))
+                written = await self._replace(node, node.replace(spec=spec, status=status), entry)
             case Terminate():
                 hindered = self._termination.hindrance(node)
                 if hindered is not None:
                     return hindered  # what it waits for wakes it
                 # The record comes first: proof of absence needs a listing that began after deletion was asked for.
-                if not await self._write(node, status, power_safe=True):
+                if not await self._write(node, status, entry, power_safe=True):
                     return _CHANGED
                 return _sooner(await self._termination.terminate(node, step.message), plan)
             case Finish():
                 if self._termination.hindrance(node) == DONE:
                     return DONE  # its delete call still works; the end of that wakes
-                written = await self._termination.finish(node, status, step.message)
+                written = await self._termination.finish(node, status, step.message, entry)
+                if self._keep(entry, written):
+                    self._look_ups.forget(node)
             case FailNode():
                 _log.warning("node failed", node=node.key, reason=step.reason, error=step.message.splitlines()[0])
-                written = await self._write(node, status.replace(failure=step.message))
+                written = await self._write(node, status.replace(failure=step.message), entry)
             case Wait():
-                written = await self._write(node, status)
+                written = await self._write(node, status, entry)
             case _:
                 assert_never(step)
         return _next(plan) if written else _CHANGED
 
     async def _run_bootstrap(
-        self, observed: ObservedNode, step: RunBootstrap, status: NodeStatus, plan: NodePlan
+        self, observed: ObservedNode, step: RunBootstrap, status: NodeStatus, entry: Entry, plan: NodePlan
     ) -> Next:
         if observed.instance is None or observed.bootstrap.state in BUSY:
-            return _next(plan) if await self._write(observed.node, status) else _CHANGED
+            return _next(plan) if await self._write(observed.node, status, entry) else _CHANGED
         if step.restart:
-            status = status.replace(restarts=status.restarts + 1)
-        if not await self._write(observed.node, status):
+            status = status.replace(restarts=step.attempt)
+        if not await self._write(observed.node, status, entry):
             return _CHANGED
         tunnel = uses_tunnel(observed.node.spec.template, self._rules(observed))
         await self._bootstrap.run(observed.node, observed.instance, restart=step.restart, tunnel=tunnel)
@@ -126,12 +162,21 @@ class NodeReconciler:
         instance = observed.instance
         if instance is not None and instance.id == status.provider_id and instance.address:
             status = status.replace(address=instance.address, port=instance.port)
+        if instance is not None and instance.id == status.provider_id and instance.host_id:
+            status = status.replace(host_id=instance.host_id)
         return status
 
-    async def _write(self, node: Node, status: NodeStatus, *, power_safe: bool = False) -> bool:
-        return await write_status(self._deps.store, node, status, self._deps.clock.now(), power_safe=power_safe)
+    async def _write(self, node: Node, status: NodeStatus, entry: Entry, *, power_safe: bool = False) -> bool:
+        now = self._deps.clock.now()
+        written = await write_status(self._deps.store, node, status, now, entry=entry, power_safe=power_safe)
+        return self._keep(entry, written)
 
-    async def _replace(self, node: Node, changed: Node) -> bool:
+    def _keep(self, entry: Entry, written: bool) -> bool:
+        if written:
+            self._decisions.keep(entry)
+        return written
+
+    async def _replace(self, node: Node, changed: Node, entry: Entry) -> bool:
         now = self._deps.clock.now()
 
         def work(tx: Transaction) -> bool:
@@ -139,10 +184,11 @@ class NodeReconciler:
             if current is None or not same_version(current, node):
                 return False
             tell_transitions(tx, node, changed.status, now)
+            entry.write(tx)
             tx.put(changed)
             return True
 
-        return await self._deps.store.run(work)
+        return self._keep(entry, await self._deps.store.run(work))
 
     def _pool_of(self, node: Node) -> Pool | None:
         pool = self._deps.cache.get(Pool, f"{node.metadata.namespace}/{node.spec.pool}")
@@ -166,7 +212,7 @@ class NodeReconciler:
         facts = [self._deps.drivers[name].facts for name in names]
         durations = self._deps.durations
         return NodeRules(
-            started_at=self._started_at,
+            started_at=self._clock.began,
             has_token=bool(facts) and all(one.has_token for one in facts),
             visibility_s=max((one.visibility_s for one in facts), default=0.0),
             absence_s=max((one.absence_s for one in facts), default=0.0),

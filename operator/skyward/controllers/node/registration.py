@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from skyward.api import Node, NodeCondition, NodeStatus, Pool, to_time
+from skyward.api import Node, NodeCondition, NodeStatus, Pool, Status, find, to_time
 from skyward.api.quantities import OFF, parse_duration, parse_size
 from skyward.controllers.deps import Deps
-from skyward.facts import AgentSession, NodeConfig
+from skyward.facts import AgentSession, HealthCheck, NodeConfig
 from skyward.planner import world as world_of
 
 World = tuple[tuple[str, str], ...]
@@ -35,16 +35,29 @@ def config_of(deps: Deps, pool: Pool, node: Node, rank: int, world: World) -> No
         env=tuple(sorted(spec.env.items())),
         memory_bytes=None if spec.resources.memory is None else parse_size(spec.resources.memory),
         orphan_timeout_s=_orphan_timeout_s(deps, pool),
-        schedulable=not (leaving or node.spec.unschedulable),
+        schedulable=not (leaving or node.spec.unschedulable or _is_unhealthy(node)),
         rank=rank,
         world=world,
+        health_check=health_check_of(pool),
     )
+
+
+def health_check_of(pool: Pool) -> HealthCheck | None:
+    spec = pool.spec.health_check
+    if spec is None:
+        return None
+    return HealthCheck(spec.command, parse_duration(spec.interval), parse_duration(spec.timeout), spec.threshold)
 
 
 def is_dismissed(node: Node) -> bool:
     """Its termination has begun, or is over."""
     leaving = node.metadata.deletion_timestamp is not None
     return leaving and any(c.type == NodeCondition.TERMINATING for c in node.status.conditions)
+
+
+def _is_unhealthy(node: Node) -> bool:
+    healthy = find(node.status.conditions, NodeCondition.HEALTHY)
+    return healthy is not None and healthy.status is Status.FALSE
 
 
 def with_session(status: NodeStatus, session: AgentSession | None) -> NodeStatus:

@@ -17,7 +17,9 @@ from skyward.controllers.records import same_version, tell_transitions
 from skyward.errors import NotYet, ProviderError
 from skyward.kit.calls import Calls
 from skyward.kit.controller import Next
+from skyward.kit.decisions import Entry
 from skyward.kit.recorder import record_event
+from skyward.planner import epitaph
 from skyward_agent.wire.messages import NODE_LOST
 
 _log = structlog.get_logger()
@@ -42,7 +44,7 @@ class Termination:
         lane = f"{node.spec.pool_uid} {node.status.provider}"
         return self._calls.begin(node.key, lane, partial(self._remove, node), partial(self._wake, node.key))
 
-    async def finish(self, node: Node, status: NodeStatus, message: str) -> bool:
+    async def finish(self, node: Node, status: NodeStatus, message: str, entry: Entry) -> bool:
         """The instance is proved gone: the node's credentials end, and its record too unless it failed. False when the node
         changed meanwhile."""
         uid = node.metadata.uid
@@ -51,20 +53,23 @@ class Termination:
         await self._bootstrap.stop(uid)
         await self._deps.credentials.revoke(uid)
         self._calls.forget(node.key)
-        done = await self._deps.store.run(lambda tx: self._finish(tx, node, status, message), power_safe=True)
+        done = await self._deps.store.run(lambda tx: self._finish(tx, node, status, message, entry), power_safe=True)
         if done:
             _log.info("node gone", node=node.key, instance=node.status.provider_id, reason=message)
         return done
 
-    def _finish(self, tx: Transaction, node: Node, status: NodeStatus, message: str) -> bool:
+    def _finish(self, tx: Transaction, node: Node, status: NodeStatus, message: str, entry: Entry) -> bool:
         current = tx.get(Node, node.key)
         if current is None or not same_version(current, node):
             return False
         now = self._deps.clock.now()
         tell_transitions(tx, node, status, now)
         record_event(tx, node, Reason.GONE, message, now=now)
-        if node.status.failure:
-            tx.put(current.replace(status=status, metadata=current.metadata.replace(finalizers=())))
+        entry.write(tx)
+        failure = epitaph(node)
+        if failure:
+            record = status.replace(failure=failure)
+            tx.put(current.replace(status=record, metadata=current.metadata.replace(finalizers=())))
         else:
             tx.delete(current)
         return True

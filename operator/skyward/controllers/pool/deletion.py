@@ -5,9 +5,15 @@ from __future__ import annotations
 from skyward.api import FINALIZER, Node, Pool, Reason
 from skyward.contracts import Transaction
 from skyward.controllers.deps import Deps
+from skyward.controllers.garbage.tombstones import Burial, write_burial
 from skyward.controllers.launches import UNRESOLVED, LaunchBook
-from skyward.facts import Launch, Listing
+from skyward.controllers.pool.revisions import drop_revisions
+from skyward.facts import Decision, DecisionKind, Launch, Listing
+from skyward.kit.decisions import record_decision
 from skyward.kit.recorder import record_event
+from skyward.kit.steady import steady
+
+GONE = Decision(DecisionKind.RETIRE, "proved-gone", Reason.GONE, "the pool and everything it had are gone")
 
 
 def hindrance(deps: Deps, launches: LaunchBook, pool: Pool) -> str | None:
@@ -30,10 +36,13 @@ def hindrance(deps: Deps, launches: LaunchBook, pool: Pool) -> str | None:
 
 
 async def remove_pool(deps: Deps, launches: LaunchBook, pool: Pool) -> bool:
-    """Drop the finalizer, and with it the row and the launches. False when a node, another pool or another finalizer is found."""
+    """Drop the finalizer, and with it the row; its launches stay as tombstones. False when a node, another pool or another
+    finalizer is found."""
     await deps.queue.drop_pool(pool.key)
-    ids = tuple(launch.id for launch in launches.of_pool(pool.metadata.uid))
+    own = tuple(launch for launch in launches.of_pool(pool.metadata.uid) if not launch.gone_at)
     now = deps.clock.now()
+    burial = Burial(bury=own, raise_=(), drop=())
+    buried: list[Launch] = []
 
     def work(tx: Transaction) -> bool:
         current = tx.get(Pool, pool.key)
@@ -43,15 +52,16 @@ async def remove_pool(deps: Deps, launches: LaunchBook, pool: Pool) -> bool:
             return False
         if any(node.spec.pool_uid == pool.metadata.uid for node in tx.list(Node, pool.metadata.namespace)):
             return False
-        for launch_id in ids:
-            tx.drop_launch(launch_id)
-        record_event(tx, current, Reason.GONE, "the pool and everything it had are gone", now=now)
+        buried.extend(write_burial(tx, burial, steady(deps.clock).age_now))
+        record_event(tx, current, Reason.GONE, GONE.message, now=now)
+        record_decision(tx, current, GONE, now=now)
+        drop_revisions(tx, current)
         tx.delete(current)
         return True
 
     removed = await deps.store.run(work, power_safe=True)
     if removed:
-        launches.forget(ids)
+        launches.learn(buried)
     return removed
 
 
@@ -65,7 +75,8 @@ def _still_there(deps: Deps, pool: Pool, provider: str, launches: list[Launch]) 
     if listing is None or not deps.listings.fresh(provider, deps.clock.now()):
         return f"waiting for a complete listing of {provider}"
     ids = {launch.id for launch in launches}
-    left = sorted(instance.id for instance in listing.instances if instance.launch in ids)
+    alive = (one for one in listing.instances if one.state is not InstanceState.GONE)  # some are shown for an hour after their end
+    left = sorted(instance.id for instance in alive if instance.launch in ids)
     if left:
         return f"{provider} still has {', '.join(left)}"
     return None if _shows_all(deps, pool, listing, launches) else f"waiting for a newer listing of {provider}"

@@ -6,17 +6,20 @@ from dataclasses import replace
 
 import structlog
 
-from skyward.api import Pool, PoolCondition
+from skyward.api import Pool, PoolCondition, Reason
+from skyward.contracts import Transaction
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import LaunchBook
 from skyward.controllers.node.registration import configure_agents
 from skyward.controllers.observe import Observer
 from skyward.controllers.pool.deletion import hindrance, remove_pool
-from skyward.controllers.pool.records import PoolWriter
+from skyward.controllers.pool.records import PoolWriter, is_stale
+from skyward.controllers.pool.revisions import RevisionBook, record_revision
 from skyward.controllers.pool.status import pool_status
-from skyward.facts import ObservedPool
+from skyward.facts import Decision, DecisionKind, ObservedPool
 from skyward.kit.controller import DONE, After, Next
-from skyward.planner import PoolPlan, plan_pool
+from skyward.kit.decisions import DecisionBook
+from skyward.planner import PoolPlan, plan_pool, pool_decisions
 
 _log = structlog.get_logger()
 _CHANGED = After(0.0, "the pool changed while it was looked at")
@@ -26,15 +29,18 @@ _WORKING_LOOK_S = 2.0
 
 
 class PoolReconciler:
-    def __init__(self, deps: Deps, launches: LaunchBook, observer: Observer) -> None:
+    def __init__(self, deps: Deps, launches: LaunchBook, observer: Observer, decisions: DecisionBook) -> None:
         self._deps = deps
+        self._decisions = decisions
         self._launches = launches
         self._observer = observer
         self._writer = PoolWriter(deps.ids)
+        self._revisions = RevisionBook(deps.store)
 
     async def reconcile(self, key: str) -> Next:
         pool = self._deps.cache.get(Pool, key)
         if pool is None:
+            await self._decisions.close(Pool, key)
             return DONE
         deleting = pool.metadata.deletion_timestamp is not None
         if deleting and any(self._deps.queue.counts(key)):
@@ -51,14 +57,27 @@ class PoolReconciler:
 
     async def _record(self, observed: ObservedPool, plan: PoolPlan) -> Next:
         pool, now = observed.pool, self._deps.clock.now()
+        is_new_template = await self._revisions.lacks(pool)
         status = pool_status(self._deps, observed, plan, now)
-        if plan.actions or status != pool.status:
+        entry = self._decisions.entry(pool, plan.decisions, pool_decisions(plan.actions), now=now)
+        if plan.actions or status != pool.status or entry or is_new_template:
             self._log_actions(pool, plan)
-            written = await self._deps.store.run(
-                lambda tx: self._writer.apply(tx, pool, plan.actions, status, now), power_safe=bool(plan.actions)
-            )
-            if not written:
+
+            def work(tx: Transaction) -> bool:
+                deleting = pool.metadata.deletion_timestamp is not None  # whatever its nodes do, they leave
+                if not deleting and is_stale(tx, (one.node for one in observed.nodes), plan.actions):
+                    return False
+                if not self._writer.apply(tx, pool, plan.actions, status, entry, now):
+                    return False
+                if is_new_template:
+                    record_revision(tx, pool, now)
+                return True
+
+            if not await self._deps.store.run(work, power_safe=bool(plan.actions)):
                 return _CHANGED
+            self._decisions.keep(entry)
+            if is_new_template:
+                self._revisions.keep(pool)
         working_s = _WORKING_LOOK_S if status.queued or status.running else None
         waits = [wait_s for wait_s in (plan.requeue_after_s, working_s) if wait_s is not None]
         return After(min(waits), "as planned, or to count its work") if waits else DONE
@@ -72,6 +91,7 @@ class PoolReconciler:
             return After(_GOING_RETRY_S, reason)
         if not await remove_pool(self._deps, self._launches, pool):
             return _CHANGED
+        self._revisions.forget(pool)
         _log.info("pool gone", pool=pool.key)
         return DONE
 
@@ -92,4 +112,5 @@ def _with_reason(plan: PoolPlan, reason: str) -> PoolPlan:
         replace(update, message=reason) if update.type == PoolCondition.DELETING else update
         for update in plan.conditions
     )
-    return replace(plan, conditions=tuple(conditions))
+    waits = Decision(DecisionKind.WAIT, "until-gone", Reason.POOL_DELETED, reason)
+    return replace(plan, conditions=tuple(conditions), decisions=(*plan.decisions, waits))

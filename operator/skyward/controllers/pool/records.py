@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 
 from skyward.api import (
@@ -14,7 +13,6 @@ from skyward.api import (
     Pool,
     PoolCondition,
     PoolStatus,
-    Reason,
     Status,
     find,
     template_hash,
@@ -22,15 +20,27 @@ from skyward.api import (
 )
 from skyward.contracts import Ids, Transaction
 from skyward.controllers.records import same_version
+from skyward.kit.decisions import Entry, record_decision
 from skyward.kit.recorder import record_event
-from skyward.planner import CreateNode, ForgetNode, PoolAction, RetireNode
+from skyward.planner import (
+    CreateNode,
+    ForgetNode,
+    KeepNode,
+    PoolAction,
+    RetireNode,
+    action_decision,
+    pool_decisions,
+    sentence,
+)
 
 
 class PoolWriter:
     def __init__(self, ids: Ids) -> None:
         self._ids = ids
 
-    def apply(self, tx: Transaction, pool: Pool, actions: Iterable[PoolAction], status: PoolStatus, now: float) -> bool:
+    def apply(
+        self, tx: Transaction, pool: Pool, actions: Iterable[PoolAction], status: PoolStatus, entry: Entry, now: float
+    ) -> bool:
         """False, and nothing written, when the pool changed since it was planned for."""
         current = tx.get(Pool, pool.key)
         if current is None or not same_version(current, pool):
@@ -38,16 +48,21 @@ class PoolWriter:
         todo = tuple(actions)
         for action in todo:
             if isinstance(action, CreateNode):
-                tx.put(self._new_node(tx, pool, action, now))
+                node = tx.put(self.new_node(tx, pool, action, now))
+                record_decision(tx, node, action_decision(action), now=now)
             elif isinstance(action, RetireNode):
                 retire(tx, pool, action, now)
+            elif isinstance(action, KeepNode):
+                _give_up(tx, pool, action, now)
             else:
-                _forget(tx, pool, action)
+                _forget(tx, pool, action, now)
         _tell(tx, pool, todo, status, now)
+        entry.write(tx)
         tx.put(current.replace(status=status))
         return True
 
-    def _new_node(self, tx: Transaction, pool: Pool, action: CreateNode, now: float) -> Node:
+    def new_node(self, tx: Transaction, pool: Pool, action: CreateNode, now: float) -> Node:
+        """Not stored yet; its name is free."""
         name = f"{pool.metadata.name}-{action.slot}-{self._ids.suffix()}"
         while tx.get(Node, f"{pool.metadata.namespace}/{name}") is not None:
             name = f"{pool.metadata.name}-{action.slot}-{self._ids.suffix()}"
@@ -70,33 +85,50 @@ class PoolWriter:
         )
 
 
+def is_stale(tx: Transaction, seen: Iterable[Node], actions: Iterable[PoolAction]) -> bool:
+    """A node that the plan acts on changed since it was looked at: what was true of it then may not be any more."""
+    aims = {action.node for action in actions if not isinstance(action, CreateNode)}
+    return any(not _is_unchanged(tx, node) for node in seen if node.key in aims)
+
+
+def _is_unchanged(tx: Transaction, seen: Node) -> bool:
+    current = tx.get(Node, seen.key)
+    return current is not None and same_version(current, seen)
+
+
 def retire(tx: Transaction, pool: Pool, action: RetireNode, now: float) -> None:
     """Mark the node as leaving; its own reconciler does the rest. A node that leaves already stays as it is."""
     node = tx.get(Node, action.node)
     if node is None or node.spec.pool_uid != pool.metadata.uid or node.metadata.deletion_timestamp is not None:
         return
     record_event(tx, node, action.reason, action.message, now=now)
+    record_decision(tx, node, action_decision(action, ""), now=now)
     metadata = node.metadata.replace(deletion_timestamp=to_time(now))
     tx.put(
         node.replace(metadata=metadata, status=node.status.replace(retire_reason=f"{action.reason}: {action.message}"))
     )
 
 
-def _forget(tx: Transaction, pool: Pool, action: ForgetNode) -> None:
+def _give_up(tx: Transaction, pool: Pool, action: KeepNode, now: float) -> None:
+    """It failed, and its instance stays; its own reconciler takes it out of service."""
+    node = tx.get(Node, action.node)
+    if node is None or node.spec.pool_uid != pool.metadata.uid or node.metadata.deletion_timestamp is not None:
+        return
+    record_event(tx, node, action.reason, action.message, now=now, warning=True)
+    record_decision(tx, node, action_decision(action, ""), now=now)
+    tx.put(node.replace(status=node.status.replace(failure=action.message)))
+
+
+def _forget(tx: Transaction, pool: Pool, action: ForgetNode, now: float) -> None:
     node = tx.get(Node, action.node)
     if node is not None and node.spec.pool_uid == pool.metadata.uid:
+        record_decision(tx, node, action_decision(action, ""), now=now)
         tx.delete(node)
 
 
 def _tell(tx: Transaction, pool: Pool, actions: tuple[PoolAction, ...], status: PoolStatus, now: float) -> None:
-    grouped: dict[tuple[str, Reason, str], list[str]] = defaultdict(list)
-    for action in actions:
-        if isinstance(action, CreateNode):
-            grouped["making nodes for slots", action.reason, action.message].append(str(action.slot))
-        elif isinstance(action, RetireNode):
-            grouped["retiring", action.reason, action.message].append(action.node.rpartition("/")[2])
-    for (verb, reason, message), names in grouped.items():
-        record_event(tx, pool, reason, f"{verb} {', '.join(names)}: {message}", now=now)
+    for decision in pool_decisions(action for action in actions if not isinstance(action, ForgetNode)):
+        record_event(tx, pool, decision.reason, sentence(pool.kind, decision), now=now)
     for type_, warning in ((PoolCondition.READY, False), (PoolCondition.STALLED, True)):
         before, after = find(pool.status.conditions, type_), find(status.conditions, type_)
         if after is not None and after.status is Status.TRUE and (before is None or before.status is not Status.TRUE):

@@ -14,7 +14,7 @@ from skyward.planner import PoolPlan, apply_updates, count_nodes, is_gone
 def pool_status(deps: Deps, observed: ObservedPool, plan: PoolPlan, now: float) -> PoolStatus:
     """Equal to the stored one when nothing changed. What intake wrote (file, revision, Accepted) stays."""
     pool = observed.pool
-    counts = count_nodes(observed)
+    counts = count_nodes(observed, now)
     queued, running = deps.queue.counts(pool.key)
     generation = pool.metadata.generation
     return pool.status.replace(

@@ -12,6 +12,7 @@ from skyward.api import Node, Pool
 from skyward.controllers.deps import Deps
 from skyward.facts import AgentSession
 from skyward.kit.controller import DONE, After, Next
+from skyward.kit.steady import steady
 from skyward_agent.wire.messages import NODE_LOST
 
 _log = structlog.get_logger()
@@ -22,7 +23,7 @@ _COLLECT_EVERY_S = 60.0
 class TasksReconciler:
     def __init__(self, deps: Deps) -> None:
         self._deps = deps
-        self._started_at = deps.clock.now()
+        self._clock = steady(deps.clock)
         self._collected_at: float | None = None
 
     async def reconcile(self, key: str) -> Next:
@@ -43,7 +44,7 @@ class TasksReconciler:
         now = self._deps.clock.monotonic()
         if self._collected_at is not None and now - self._collected_at < _COLLECT_EVERY_S:
             return
-        removed = await self._deps.queue.collect(self._deps.clock.now())
+        removed = await self._deps.queue.collect(self._clock.age_now)
         self._collected_at = now
         if removed:
             _log.info("tasks collected", count=removed)
@@ -78,5 +79,5 @@ class TasksReconciler:
         return f"the agent of node {name} was silent for {self._deps.durations.lease_s:g} s", None
 
     def _silent_since(self, session: AgentSession | None) -> float:
-        """After a restart of the operator every agent has a whole lease to come back."""
-        return self._started_at if session is None else session.since
+        """After a restart of the operator, or a jump of the clock, every agent has a whole lease to come back."""
+        return self._clock.began if session is None else max(session.since, self._clock.began)

@@ -206,6 +206,9 @@ class LocalDriver:
             created_at=record.created_at,
             offering=_OFFERING.id,
             message=message,
+            notice=record.notice(directory, self._clock.now()),
+            pool=record.pool,
+            epoch=record.epoch,
         )
 
     def _state(self, directory: Path, record: Record) -> tuple[InstanceState, str]:

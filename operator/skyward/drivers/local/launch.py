@@ -32,6 +32,7 @@ from skyward.drivers.local.models import (
     Record,
     seconds,
 )
+from skyward.drivers.local.removal import remove_tree
 from skyward.errors import RequestRejected
 from skyward.facts import LaunchRequest
 
@@ -72,10 +73,11 @@ def prepare_node(root: Path, instance_id: str, request: LaunchRequest, *, now: f
             raise RequestRejected(f"local node {instance_id} belongs to launch {existing.launch}", "launch")
         return
     temporary = root / f"{TEMPORARY}{instance_id}-{suffix}"
-    _fill(temporary, instance_id, request, now=now, uv_dir=uv_dir)
     try:
+        _fill(temporary, instance_id, request, now=now, uv_dir=uv_dir)
         temporary.rename(directory)
     except OSError:
+        remove_tree(temporary)  # the sweep spares what this operator made, and it may run for long
         if Record.read(directory) is None:
             raise
 
@@ -102,6 +104,8 @@ def _fill(directory: Path, instance_id: str, request: LaunchRequest, *, now: flo
         host_key=key.public_key().public_bytes(Encoding.OpenSSH, PublicFormat.OpenSSH).decode(),
         boot_delay_s=seconds(faults.slow_boot) or 0.0,
         loss_after_s=seconds(faults.spot_loss_after),
+        notice_s=seconds(faults.spot_notice),
+        epoch=request.epoch,
     )
     _write(directory / RECORD, record.text().encode())
 

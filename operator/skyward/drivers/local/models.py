@@ -10,6 +10,7 @@ from typing import Self
 from skyward.api import LocalFaults
 from skyward.api.quantities import parse_duration
 from skyward.contracts import ProcessId
+from skyward.facts import Notice
 
 PROVIDER = "local"
 MARKER = "SKYWARD_INSTANCE"
@@ -47,6 +48,9 @@ class Record:
     boot_delay_s: float = 0.0
     loss_after_s: float | None = None
     """The node counts as taken away this long after it came up."""
+    notice_s: float | None = None
+    """Its loss is announced this long before."""
+    epoch: int | None = None
 
     @classmethod
     def read(cls, directory: Path) -> Self | None:
@@ -65,10 +69,21 @@ class Record:
 
     def is_taken(self, directory: Path, now: float) -> bool:
         """Whether the rehearsed spot loss has happened."""
+        taken_at = self._taken_at(directory)
+        return taken_at is not None and now >= taken_at
+
+    def notice(self, directory: Path, now: float) -> Notice | None:
+        """The rehearsed announcement of that loss, once it was made."""
+        taken_at = self._taken_at(directory)
+        if taken_at is None or self.notice_s is None or now < taken_at - self.notice_s:
+            return None
+        return Notice(taken_at, "rehearsed notice of a spot loss")
+
+    def _taken_at(self, directory: Path) -> float | None:
         if self.loss_after_s is None:
-            return False
+            return None
         up_at = _up_at(directory)
-        return up_at is not None and now >= up_at + self.loss_after_s
+        return None if up_at is None else up_at + self.loss_after_s
 
 
 def read_process(directory: Path) -> ProcessId | None:

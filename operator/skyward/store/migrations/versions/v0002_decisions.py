@@ -21,6 +21,7 @@ def upgrade() -> None:
         sa.PrimaryKeyConstraint("uid", "verdict", "rule", "target", "at"),
     )
     op.create_index("ix_decisions_uid", "decisions", ["uid", "at"])
+    op.create_index("ix_decisions_key", "decisions", ["key", "kind"])
     op.create_index("ix_decisions_until", "decisions", ["until"])
     op.create_table(
         "revisions",

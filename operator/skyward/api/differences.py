@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Any
 
-from skyward.api import Json
+from skyward.api.base import Json
 
 _ABSENT: Any = object()
 _SHOWN_CHARACTERS = 80
@@ -30,14 +30,18 @@ class FieldChange:
 
 
 def diff_spec(old: Json, new: Json, path: str = "spec") -> tuple[FieldChange, ...]:
-    """Every leaf that differs, by path. Lists are compared whole."""
+    """Every leaf that differs, by its path below this one. Lists are compared whole."""
     return tuple(_changes(old, new, path))
 
 
 def _changes(old: Any, new: Any, path: str) -> Iterator[FieldChange]:
+    if isinstance(old, dict) and new is _ABSENT and old:
+        new = {}
+    elif isinstance(new, dict) and old is _ABSENT and new:
+        old = {}
     if isinstance(old, dict) and isinstance(new, dict):
         for name in sorted(old.keys() | new.keys()):
-            yield from _changes(old.get(name, _ABSENT), new.get(name, _ABSENT), f"{path}.{name}")
+            yield from _changes(old.get(name, _ABSENT), new.get(name, _ABSENT), f"{path}.{name}" if path else name)
         return
     before, after = _text(old), _text(new)
     if before != after:
