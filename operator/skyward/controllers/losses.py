@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from skyward.api import Node, Pool
 from skyward.controllers.deps import Deps
 from skyward.facts import Hindrance, ObservedNode
+from skyward.kit.steady import steady
 from skyward.planner import Losses, Patience, blocks, excused_until, silent_since
 
 Observe = Callable[[Node], ObservedNode]
@@ -27,13 +28,13 @@ class LossCounts:
     def __init__(self, deps: Deps, observe: Observe) -> None:
         self._deps = deps
         self._observe = observe
-        self._patience = Patience(started_at=deps.clock.now(), lease_s=deps.durations.lease_s)
+        self._clock = steady(deps.clock)
         self._last: _Census | None = None
 
     def about(self, observed: ObservedNode) -> Hindrance | None:
         """Why this node may not be given up for its silence."""
-        now, node = self._deps.clock.now(), observed.node
-        since = silent_since(observed, self._patience, now)
+        now, node = self._clock.now(), observed.node
+        since = silent_since(observed, self._patience(), now)
         if since is None:
             return None
         pool = self._deps.cache.get(Pool, f"{node.metadata.namespace}/{node.spec.pool}")
@@ -44,7 +45,7 @@ class LossCounts:
 
     def _census(self) -> _Census:
         """At most one a second and for each listing: what is silent stays so for longer than that before it is given up."""
-        now = self._deps.clock.now()
+        now = self._clock.now()
         listings = (self._deps.listings.newest(name) for name in sorted(self._deps.drivers))
         stamp = (now // 1, *(listing.started_at if listing is not None else 0.0 for listing in listings))
         if self._last is None or self._last.stamp != stamp:
@@ -69,8 +70,12 @@ class LossCounts:
         session = self._deps.link.session(node.metadata.uid)
         if session is not None and session.connected and not node.status.failure:
             return False  # by far the most: they cost nothing more
-        since = silent_since(self._observe(node), self._patience, now)
+        since = silent_since(self._observe(node), self._patience(), now)
         return since is not None and since > excused
+
+    def _patience(self) -> Patience:
+        """A step of the clock begins it anew."""
+        return Patience(started_at=self._clock.began, lease_s=self._deps.durations.lease_s)
 
 
 def _stands(node: Node) -> bool:

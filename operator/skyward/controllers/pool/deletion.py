@@ -8,7 +8,7 @@ from skyward.controllers.deps import Deps
 from skyward.controllers.garbage.tombstones import Burial, write_burial
 from skyward.controllers.launches import UNRESOLVED, LaunchBook
 from skyward.controllers.pool.revisions import drop_revisions
-from skyward.facts import Decision, DecisionKind, Launch, Listing
+from skyward.facts import Decision, DecisionKind, InstanceState, Launch, Listing
 from skyward.kit.decisions import record_decision
 from skyward.kit.recorder import record_event
 from skyward.kit.steady import steady
