@@ -88,6 +88,26 @@ def test_a_replay_is_the_identical_call() -> None:
     run_world(story, **TOKEN)
 
 
+def test_a_refused_replay_proves_nothing_while_the_first_call_may_still_arrive() -> None:
+    async def story(world: World) -> None:
+        world.cloud.faults.lost_requests = 1
+        world.cloud.faults.capacity = 0
+        await world.start()
+        await world.apply(nodes=1)
+        await asyncio.sleep(60)
+        assert world.cloud.calls["create"] == 2
+        (launch,) = await world.launches()
+        assert launch.state in (LaunchState.SENT, LaunchState.UNKNOWN)
+
+        await asyncio.sleep(90)
+
+        assert LaunchState.REJECTED in {each.state for each in await world.launches()}
+        world.cloud.faults.capacity = None
+        await world.settled()
+
+    run_world(story, **TOKEN)
+
+
 async def _bound(world: World) -> bool:
     return any(launch.state is LaunchState.BOUND for launch in await world.launches())
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 import asyncio
 from collections import Counter
 from collections.abc import Callable
+from itertools import pairwise
 
 import pytest
 
@@ -82,3 +83,37 @@ def test_every_key_is_looked_at_again_at_each_resync() -> None:
     recording = run_for(2500, lambda key, call: DONE)
 
     assert recording.calls["a"] == 3
+
+
+class BusyClock(FakeClock):
+    """Whoever looks at it spends some time."""
+
+    def monotonic(self) -> float:
+        self.advance(0.001)
+        return super().monotonic()
+
+
+def test_passes_that_wait_for_nothing_give_the_rest_a_turn() -> None:
+    clock = BusyClock()
+    recording = Recording(clock, lambda key, call: DONE)
+    seen: list[int] = []
+
+    async def neighbour() -> None:
+        while not seen or seen[-1] < 100:
+            seen.append(recording.calls.total())
+            await asyncio.sleep(0)
+
+    async def main() -> None:
+        ids = FakeIds()
+        keys = tuple(f"key-{number}" for number in range(100))
+        controller = Controller(
+            "test", recording, WorkQueue(clock, ids), workers=4, clock=clock, ids=ids, keys=lambda: keys
+        )
+        running = asyncio.create_task(controller.run(lambda: None))
+        await neighbour()
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+    asyncio.run(main())
+
+    assert max(later - before for before, later in pairwise(seen)) < 10

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 import pytest
 
@@ -50,6 +51,21 @@ def test_reads_at_its_pace_and_wakes_nobody_when_nothing_changed() -> None:
         await asyncio.sleep(100)
         assert woken == ["local"]
         assert cloud.calls["list"] == pytest.approx(10, abs=1)
+
+    with_listings(main)
+
+
+def test_a_change_names_the_instances_and_launches_it_is_about() -> None:
+    async def main(listings: Listings, cloud: FakeCloud, woken: list[str]) -> None:
+        cloud.create(REQUEST, has_token=True)
+        await asyncio.sleep(1)
+        assert listings.touched("local") is None
+        (instance,) = cloud.create(replace(REQUEST, launch="another"), has_token=True)
+        await asyncio.sleep(10)
+        assert listings.touched("local") == {instance.id, "another"}
+        cloud.vanish(instance.id)
+        await asyncio.sleep(10)
+        assert listings.touched("local") == {instance.id, "another"}
 
     with_listings(main)
 

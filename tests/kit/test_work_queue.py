@@ -50,6 +50,48 @@ def test_keys_come_in_the_order_of_arrival() -> None:
     with_queue(main)
 
 
+def test_offered_keys_let_all_others_pass() -> None:
+    async def main(queue: WorkQueue, clock: FakeClock) -> None:
+        for key in "xy":
+            queue.offer(key)
+        for key in "abc":
+            queue.add(key)
+
+        assert [await queue.get() for _ in range(5)] == ["a", "b", "c", "x", "y"]
+
+    with_queue(main)
+
+
+def test_an_offered_key_that_is_added_is_one_key_and_waits_no_longer() -> None:
+    async def main(queue: WorkQueue, clock: FakeClock) -> None:
+        for key in "xy":
+            queue.offer(key)
+        queue.add("a")
+        queue.add("y")
+        queue.offer("a")
+
+        assert len(queue) == 3
+        assert [await queue.get() for _ in range(3)] == ["a", "y", "x"]
+        for key in "ayx":
+            queue.done(key)
+        assert queue.is_idle
+
+    with_queue(main)
+
+
+def test_an_offered_key_has_its_turn_though_news_never_end() -> None:
+    async def main(queue: WorkQueue, clock: FakeClock) -> None:
+        queue.offer("x")
+        taken: list[str] = []
+        for number in range(8):
+            queue.add(f"news-{number}")
+            taken.append(await queue.get())
+
+        assert "x" in taken
+
+    with_queue(main)
+
+
 def test_an_add_during_processing_is_handed_out_again_and_not_before_done() -> None:
     async def main(queue: WorkQueue, clock: FakeClock) -> None:
         queue.add("a")
@@ -134,7 +176,7 @@ def test_no_key_is_processed_twice_at_once_and_no_add_is_lost(seed: int) -> None
         for _ in range(300):
             key = rng.choice("abcdef")
             added[key] = clock.monotonic()
-            rng.choice((queue.add, lambda k: queue.add_after(k, rng.random() / 5)))(key)
+            rng.choice((queue.add, queue.offer, lambda k: queue.add_after(k, rng.random() / 5)))(key)
             await clock.sleep(rng.random() / 50)
         await clock.sleep(5)
         assert all(handled[key] >= when for key, when in added.items())

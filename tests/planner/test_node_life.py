@@ -352,10 +352,11 @@ def test_a_second_operator_restart_begins_the_lease_anew() -> None:
     assert planned.requeue_after_s == 15
 
 
-def test_after_an_operator_restart_a_tunnel_is_opened_at_once() -> None:
+@pytest.mark.parametrize("paused", [False, True])
+def test_after_an_operator_restart_a_tunnel_is_opened_at_once(paused: bool) -> None:
     observed = replace(ready_node(TUNNEL), session=None, bootstrap=BootstrapProgress())
 
-    step = plan(observed, replace(RULES, started_at=NOW), TUNNEL).step
+    step = plan(observed, replace(RULES, started_at=NOW), make_pool(connection="tunnel", paused=paused)).step
 
     assert isinstance(step, RunBootstrap)
     assert not step.restart

@@ -10,7 +10,7 @@ import pytest
 from skyward.api import NodeCondition, Pool, PoolCondition, Reason, Status, to_time
 from skyward.api.meta import RECONCILE_REQUESTED
 from skyward.facts import InstanceState, ObservedNode
-from skyward.planner import REPLACE, CreateNode, ForgetNode, PoolPlan, RetireNode, count_nodes, plan_pool, world
+from skyward.planner import REPLACE, CreateNode, ForgetNode, PoolPlan, RetireNode, plan_pool, world
 from tests.builders import (
     NOW,
     failed_node,
@@ -400,7 +400,7 @@ def test_counts_what_the_status_shows() -> None:
         failed_node(pool, 4, gone=False, suffix="going"),
     ]
 
-    counts = count_nodes(observe_pool(pool, nodes))
+    counts = plan_pool(observe_pool(pool, nodes), NOW).counts
 
     assert (counts.nodes, counts.ready, counts.available, counts.up_to_date, counts.pending) == (5, 3, 2, 3, 1)
 

@@ -10,7 +10,7 @@ import pytest
 from skyward.api import NodeCondition, Pool, PoolCondition, Reason, Status, find, to_time
 from skyward.api.meta import DO_NOT_DISRUPT, REPLACE, RESTARTED
 from skyward.facts import DecisionKind, ObservedNode
-from skyward.planner import NodeRules, PoolPlan, apply_updates, count_nodes, plan_node, plan_pool
+from skyward.planner import NodeRules, PoolPlan, apply_updates, plan_node, plan_pool
 from tests.builders import NOW, failed_node, make_market, make_pool, observe_pool, pending_node, ready_node
 from tests.planner.test_pool_plan import OLD, condition, created, plan, retired
 
@@ -46,8 +46,8 @@ def test_a_node_counts_as_available_only_when_it_was_ready_for_long_enough() -> 
 
     observed = observe_pool(pool, nodes)
 
-    assert count_nodes(observed, NOW).available == 1
-    assert count_nodes(observed, NOW + 1).available == 2
+    assert plan_pool(observed, NOW).counts.available == 1
+    assert plan_pool(observed, NOW + 1).counts.available == 2
     assert plan_pool(observed, NOW).requeue_after_s == 1
 
 

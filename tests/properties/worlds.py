@@ -7,9 +7,19 @@ from functools import cache
 from random import Random
 
 from skyward.api import Condition, Node, NodeCondition, Pool, PoolSpec, Reason, Status, template_hash, to_time
-from skyward.api.meta import RECONCILE_REQUESTED
-from skyward.facts import InstanceState, ObservedNode, ObservedPool
-from skyward.planner import REPLACE, CreateNode, PoolPlan, RetireNode
+from skyward.api.held import Held
+from skyward.api.meta import DO_NOT_DISRUPT, KEEP_ON_FAILURE, RECONCILE_REQUESTED, RESTARTED
+from skyward.facts import (
+    AgentSession,
+    CheckState,
+    Hindrance,
+    Instance,
+    InstanceState,
+    Notice,
+    ObservedNode,
+    ObservedPool,
+)
+from skyward.planner import REPLACE, CreateNode, KeepNode, PoolPlan, RetireNode
 from tests.builders import NOW, make_condition, make_instance, make_node, make_pool
 
 KINDS = (
@@ -31,6 +41,17 @@ FAILING = ("failed", "gone", "gone", "gone", "gone", "leaving", "pending", "read
 STANDING = frozenset({"ready", "pending", "refused", "warming", "unsure", "silent", "lost", "failed"})
 SHARES = (0, 1, 2, 3, "10%", "25%", "50%", "100%")
 OLD = ("0" * 16, "1" * 16)
+BLOCKED = Hindrance("loss-breaker", Reason.REMEDIATION_BLOCKED, "3 of 4 nodes fell silent together")
+LOST = (InstanceState.PREEMPTED, InstanceState.FAILED, InstanceState.HALTED)
+ASKED = (REPLACE, DO_NOT_DISRUPT, KEEP_ON_FAILURE)
+ENDINGS = (
+    "",
+    "",
+    f"{Reason.TOO_MANY_NODES}: more than wanted",
+    f"{Reason.UNHEALTHY}: its disk is full",
+    f"{Reason.NODE_LOST}: lost",
+)
+HELD = Held(hash="0badcafe", pools=2, nodes=12, changes=("default/hello: removed",))
 
 
 def random_world(seed: int) -> tuple[ObservedPool, float]:
@@ -49,7 +70,9 @@ def random_world(seed: int) -> tuple[ObservedPool, float]:
         used |= {slot} if kind in STANDING else set()
         nodes.append(_node(random, kind, slot, place, now, troubled))
     synced = random.random() > 0.1
-    return ObservedPool(pool, tuple(nodes), synced, () if synced else ("local",)), now
+    blocked = BLOCKED if random.random() < 0.1 else None
+    doubt = "instances of another history are listed" if not synced and random.random() < 0.3 else ""
+    return ObservedPool(pool, tuple(nodes), synced, () if synced else ("local",), doubt, blocked), now
 
 
 def _pool(random: Random, now: float) -> Pool:
@@ -57,16 +80,64 @@ def _pool(random: Random, now: float) -> Pool:
     if random.random() < 0.15:
         asked = to_time(now - random.choice((-20, 0, 5, 30, 100)))
         annotations[RECONCILE_REQUESTED] = random.choice((asked.isoformat(), "soon"))
-    shares = random.choice([(u, s) for u in SHARES for s in SHARES if u not in (0, "0%") or s not in (0, "0%")])
+    if random.random() < 0.1:
+        annotations[RESTARTED] = to_time(now - random.choice((-30, 0, 300, 900))).isoformat()
+    if random.random() < 0.05:
+        annotations[DO_NOT_DISRUPT] = "true"
+    if random.random() < 0.15:
+        annotations[KEEP_ON_FAILURE] = "true"
     nodes = random.randint(0, 6)
-    pool = _plain_pool(nodes, shares, random.random() < 0.1)
+    pool = _plain_pool(nodes, _rollout(random), _budgets(random), random.random() < 0.1, _check(random))
     deleted = to_time(now - 5) if random.random() < 0.1 else None
+    if random.random() < 0.03:
+        pool = pool.replace(status=pool.status.replace(held=HELD))
     return pool.replace(metadata=pool.metadata.replace(annotations=annotations, deletion_timestamp=deleted))
 
 
+def _check(random: Random) -> tuple[int, int | str] | None:
+    """How many repairs at once, and how many unhealthy nodes are too many."""
+    return (random.choice((1, 1, 2)), random.choice((1, "40%", "100%"))) if random.random() < 0.4 else None
+
+
+def _rollout(random: Random) -> tuple[tuple[str, int | str], ...]:
+    """Half of the pools roll out in the plain way."""
+    shares = random.choice([(u, s) for u in SHARES for s in SHARES if u not in (0, "0%") or s not in (0, "0%")])
+    rollout: dict[str, int | str] = {"max_unavailable": shares[0], "max_surge": shares[1]}
+    if random.random() < 0.5:
+        return tuple(rollout.items())
+    strategy = random.choice(("RollingUpdate", "RollingUpdate", "OnDelete", "Recreate"))
+    rollout = {} if strategy == "Recreate" else rollout
+    if strategy == "RollingUpdate":
+        rollout["canary"] = random.choice((0, 1, 2, "50%"))
+    rollout |= {"strategy": strategy, "min_ready": random.choice(("0s", "0s", "8s", "1m"))}
+    if random.random() < 0.2:
+        rollout["not_before"] = to_time(NOW + random.choice((-60, 60))).isoformat()
+    return tuple(rollout.items())
+
+
+def _budgets(random: Random) -> tuple[tuple[int | str, bool], ...]:
+    """Share, and whether it holds at certain times alone."""
+    if random.random() < 0.7:
+        return ()
+    return tuple((random.choice((0, 1, 2, "50%")), random.random() < 0.5) for _ in range(random.randint(1, 2)))
+
+
 @cache
-def _plain_pool(nodes: int, shares: tuple[int | str, int | str], paused: bool) -> Pool:
-    return make_pool(nodes=nodes, max_unavailable=shares[0], max_surge=shares[1], paused=paused)
+def _plain_pool(
+    nodes: int,
+    rollout: tuple[tuple[str, int | str], ...],
+    budgets: tuple[tuple[int | str, bool], ...],
+    paused: bool,
+    check: tuple[int, int | str] | None,
+) -> Pool:
+    times = {"schedule": "6 * * * *", "duration": "43s"}  # tests happen 40 to 45 s after such a minute begins
+    listed = [{"nodes": share, **(times if sometimes else {})} for share, sometimes in budgets]
+    more = (
+        {}
+        if check is None
+        else {"health_check": dict(command="true", max_in_flight=check[0], unhealthy_limit=check[1])}
+    )
+    return make_pool(nodes=nodes, rollout=dict(rollout), disruption={"budgets": listed}, paused=paused, **more)
 
 
 @cache
@@ -90,24 +161,57 @@ def _node(random: Random, kind: str, slot: int, place: int, now: float, troubled
     served = kind in ("ready", "unsure", "silent") or (kind not in ("pending", "refused") and random.random() < chance)
     node = _plain_node(slot)
     outdated = random.random() < (0.5 if kind == "ready" and troubled else 0.1 if troubled else 0.35)
+    annotations = dict.fromkeys((name for name in ASKED if random.random() < 0.05), "yes")
     metadata = node.metadata.replace(
         name=f"{node.metadata.name}-{place}",
-        annotations={REPLACE: "yes"} if random.random() < 0.05 else {},
+        annotations=annotations,
         deletion_timestamp=to_time(when) if kind in ("leaving", "gone") else None,
     )
     failed = kind in ("failed", "gone") or (kind == "leaving" and random.random() < 0.5)
+    bound = served or kind == "lost"
     status = node.status.replace(
         failure="no such package" if failed else "",
         launch="launch-1" if served else "",
-        provider_id=f"instance-{place}" if served or kind == "lost" else "",
+        provider="local" if bound else "",
+        provider_id=f"instance-{place}" if bound else "",
+        retire_reason=random.choice(ENDINGS) if kind in ("leaving", "gone") else "",
+        host_id="rack-1" if bound and random.random() < 0.2 else "",
         conditions=_conditions(random, kind, served, when),
     )
-    spec = node.spec.replace(template_hash=random.choice(OLD) if outdated else _hash(1))
-    observed = ObservedNode(node.replace(metadata=metadata, status=status, spec=spec), listed_at=now)
-    if kind != "lost":
-        return observed
-    state = random.choice((InstanceState.PREEMPTED, InstanceState.FAILED, InstanceState.HALTED))
-    return replace(observed, instance=make_instance(f"instance-{place}", None, state))
+    hash_ = random.choice(OLD) if outdated else _hash(1)
+    cordoned = random.random() < 0.05
+    if hash_ == node.spec.template_hash and not cordoned:
+        spec = node.spec
+    else:
+        spec = node.spec.replace(template_hash=hash_, unschedulable=cordoned)
+    changed = node.replace(metadata=metadata, status=status, spec=spec)
+    drift = "its image is another" if served and random.random() < 0.03 else ""
+    return ObservedNode(
+        changed,
+        instance=_instance(random, kind, place) if bound else None,
+        listed_at=now,
+        session=_session(random, kind, now) if served else None,
+        drift=drift,
+    )
+
+
+def _instance(random: Random, kind: str, place: int) -> Instance | None:
+    if kind == "lost":
+        return make_instance(f"instance-{place}", None, random.choice(LOST))
+    if kind == "gone" or random.random() < 0.2:
+        return None
+    notice = Notice(NOW + 60, "spot capacity is needed elsewhere") if random.random() < 0.04 else None
+    return make_instance(f"instance-{place}", None, notice=notice)
+
+
+def _session(random: Random, kind: str, now: float) -> AgentSession | None:
+    """What the agent says of a node that serves, or served."""
+    if kind not in ("ready", "silent", "failed") or random.random() < 0.5:
+        return None
+    check = random.choice((CheckState.PASSING, CheckState.PASSING, CheckState.UNKNOWN, CheckState.FAILING))
+    problem = "its disk is full" if random.random() < 0.1 else ""
+    since = now - random.choice((1, 50, 700))
+    return AgentSession("uid", "1", kind != "silent", since, now, ready=True, problem=problem, check=check)
 
 
 def _conditions(random: Random, kind: str, served: bool, when: int) -> tuple[Condition, ...]:
@@ -139,12 +243,20 @@ def applied(observed: ObservedPool, plan: PoolPlan, now: float) -> ObservedPool:
             metadata = plain.metadata.replace(
                 name=f"{plain.metadata.name}-new-{number}", creation_timestamp=to_time(now)
             )
-            fresh = plain.replace(metadata=metadata, spec=plain.spec.replace(template_hash=_hash(1)))
+            wanted = observed.pool.spec
+            spec = plain.spec.replace(template_hash=template_hash(wanted), template=wanted.template())
+            fresh = plain.replace(metadata=metadata, spec=spec)
             nodes[fresh.key] = ObservedNode(fresh, listed_at=now)
         elif isinstance(action, RetireNode):
             one = nodes[action.node]
             metadata = one.node.metadata.replace(deletion_timestamp=to_time(now))
-            nodes[action.node] = replace(one, node=one.node.replace(metadata=metadata))
+            status = one.node.status.replace(retire_reason=f"{action.reason}: {action.message}")
+            nodes[action.node] = replace(one, node=one.node.replace(metadata=metadata, status=status))
+        elif isinstance(action, KeepNode):
+            one = nodes[action.node]
+            nodes[action.node] = replace(
+                one, node=one.node.replace(status=one.node.status.replace(failure=action.message))
+            )
         else:
             del nodes[action.node]
     return replace(observed, nodes=tuple(nodes.values()))

@@ -99,5 +99,21 @@ def test_a_clock_at_ten_times_its_rate_is_never_followed() -> None:
     run_world(story)
 
 
+def test_a_jump_that_was_told_is_over_for_the_next_operator_too() -> None:
+    async def story(world: World) -> None:
+        await world.write(declare_source)
+        await world.start()
+        await asyncio.sleep(1)
+        world.wall.off_s += 7200.0
+        await asyncio.sleep(15)
+        assert await _is_told(world)
+        await world.restart()
+        await asyncio.sleep(15)
+
+        assert not await _is_told(world)
+
+    run_world(story)
+
+
 async def _is_told(world: World) -> bool:
     return find((await source_of(world)).status.conditions, SourceCondition.CLOCK_STEADY) is not None

@@ -97,6 +97,25 @@ def test_a_restored_backup_deletes_nothing_that_came_after_it() -> None:
     run_world(story)
 
 
+def test_restarts_do_not_wear_a_doubt_out() -> None:
+    async def story(world: World) -> None:
+        await _work(world)
+        backup = _copied(world)
+        await world.apply(nodes=5)
+        await world.settled()
+        await _replace_store(world, backup)
+        for seconds in (0.01, 120, 0.01, 300):
+            await asyncio.sleep(seconds)
+            await world.restart()
+        await asyncio.sleep(600)
+
+        assert len(world.ours()) == 5
+        assert world.cloud.calls["delete"] == 0
+        assert condition(await world.pool(), PoolCondition.STALLED) == "True/LineageUnknown"
+
+    run_world(story)
+
+
 def test_two_operators_with_copied_records_freeze_as_soon_as_they_meet() -> None:
     async def story(world: World) -> None:
         await _work(world)

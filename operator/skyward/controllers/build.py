@@ -151,12 +151,20 @@ class _Queues:
             self._leaving.pop(node.key, None)
 
     def _listing_changed(self, provider: str) -> None:
+        """Only what shows another instance than before has news; everybody when all of the listing counts, or nothing of it."""
         self.providers.add(provider)
-        for pool in self._deps.cache.list(Pool):
-            self.pools.add(pool.key)
+        touched = self._deps.listings.touched(provider)
+        if touched is None:
+            for pool in self._deps.cache.list(Pool):
+                self.pools.add(pool.key)
         for node in self._deps.cache.list(Node):
-            if node.status.provider not in ("", provider):
+            status = node.status
+            if status.provider not in ("", provider):
                 continue
+            if touched is not None:
+                if status.provider_id not in touched and status.launch not in touched:
+                    continue
+                self.pools.add(f"{node.metadata.namespace}/{node.spec.pool}")
             self.nodes.add(node.key)
             if self._deps.queue.held(node.metadata.uid):
                 self.tasks.add(node.metadata.uid)

@@ -12,7 +12,7 @@ from dataclasses import replace
 
 import structlog
 
-from skyward.api import Node, Reason, Source, SourceCondition, Status, drop_condition, set_condition, to_time
+from skyward.api import Node, Reason, Source, SourceCondition, Status, drop_condition, find, set_condition, to_time
 from skyward.contracts import Store, Transaction
 from skyward.controllers.launches import LaunchBook
 from skyward.errors import SkyError
@@ -38,7 +38,8 @@ class ClockGuard:
         self._launches = launches
         self._off_s = 0.0
         self._even = 0
-        self._is_told = False
+        self._is_told: bool | None = None
+        """A jump is on record. None before the first look: an earlier operator may have told one."""
 
     async def run(self, ready: Callable[[], None]) -> None:
         ready()
@@ -50,6 +51,8 @@ class ClockGuard:
                 _log.warning("clock jump not recorded", error=str(error))
 
     async def _look(self) -> None:
+        if self._is_told is None:
+            self._is_told = await self._store.read(_is_told)
         off_s = self._clock.off_s
         if abs(off_s) <= TOLERANCE_S:
             self._clock.slew(LOOK_S)
@@ -117,6 +120,10 @@ class ClockGuard:
         for source in tx.list(Source):
             conditions = drop_condition(source.status.conditions, SourceCondition.CLOCK_STEADY)
             tx.put(source.replace(status=source.status.replace(conditions=conditions)))
+
+
+def _is_told(tx: Transaction) -> bool:
+    return any(find(source.status.conditions, SourceCondition.CLOCK_STEADY) is not None for source in tx.list(Source))
 
 
 def _rounded(seconds: float) -> str:

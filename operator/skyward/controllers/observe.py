@@ -95,11 +95,14 @@ class Observer:
         return driver.drifted(instance, node.spec.template) or ""
 
     def _listed_at(self, providers: tuple[str, ...]) -> float | None:
-        now = self._deps.clock.now()
-        if not all(self._deps.listings.fresh(name, now) for name in providers):
-            return None
-        listings = (self._deps.listings.newest(name) for name in providers)
-        return min((listing.started_at for listing in listings if listing is not None), default=None)
+        listings, now = self._deps.listings, self._deps.clock.now()
+        oldest: float | None = None
+        for name in providers:
+            newest = listings.newest(name)
+            if newest is None or not listings.fresh(name, now):
+                return None
+            oldest = newest.started_at if oldest is None else min(oldest, newest.started_at)
+        return oldest
 
 
 def providers_of(node: Node, launch: Launch | None) -> tuple[str, ...]:

@@ -8,16 +8,15 @@ from functools import partial
 from skyward.contracts import Driver
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import LaunchBook
-from skyward.facts import Listing
+from skyward.controllers.trust import Trust
 from skyward.kit.guarded import GuardedDriver
-from skyward.kit.lineage import Doubt, find_doubt
 from skyward.kit.steady import steady
 
 
 def guarded(deps: Deps, launches: LaunchBook) -> Deps:
     """The same, with drivers that act only while this operator may, listings that are judged by its records, and a clock
     that does not jump."""
-    deps.listings.judge_by(partial(_judge, deps, launches))
+    deps.listings.judge_by(Trust(deps, launches).judge)
     drivers = {name: _guard(deps, launches, name, driver) for name, driver in deps.drivers.items()}
     return replace(deps, drivers=drivers, clock=steady(deps.clock))
 
@@ -28,11 +27,6 @@ def hindrance(deps: Deps, provider: str) -> str:
     if doubt is not None:
         return str(doubt)
     return "" if deps.listings.newest(provider) is not None else f"there was no complete listing of {provider} yet"
-
-
-async def _judge(deps: Deps, launches: LaunchBook, listing: Listing) -> Doubt | None:
-    before = deps.leadership.epoch_before if deps.leadership is not None else None
-    return find_doubt(listing, await launches.ids(), has_made=launches.has_made, epoch_before=before)
 
 
 def _guard(deps: Deps, launches: LaunchBook, name: str, driver: Driver) -> GuardedDriver:

@@ -16,6 +16,8 @@ from skyward.kit.work_queue import WorkQueue
 
 _log = structlog.get_logger()
 _REPEATS_BEFORE_QUIET = 3
+_LONGEST_TURN_S = 0.002
+"""Passes that wait for nothing give nobody else a turn: after so long of them, of all workers, the rest of the loop gets one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,6 +70,8 @@ class Controller:
         self._ids = ids
         self._keys = keys
         self._resync_s = resync_s
+        self._turn_ends = 0.0
+        self._is_turn_due = False
 
     async def run(self, ready: Callable[[], None]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -80,7 +84,7 @@ class Controller:
     async def _resync(self) -> None:
         while True:
             for key in self._keys():
-                self.queue.add(key)
+                self.queue.offer(key)
             # Jitter keeps the controllers of one process, and several processes, from working in step.
             await self._clock.sleep(self._resync_s * (0.9 + 0.2 * self._ids.fraction()))
 
@@ -91,6 +95,18 @@ class Controller:
                 await self._pass(key)
             finally:
                 self.queue.done(key)
+            await self._give_way()
+
+    async def _give_way(self) -> None:
+        while self._clock.monotonic() >= self._turn_ends:
+            if not self._is_turn_due:
+                self._is_turn_due = True
+                asyncio.get_running_loop().call_soon(self._begin_turn)
+            await asyncio.sleep(0)
+
+    def _begin_turn(self) -> None:
+        self._is_turn_due = False
+        self._turn_ends = self._clock.monotonic() + _LONGEST_TURN_S
 
     async def _pass(self, key: str) -> None:
         started = self._clock.monotonic()

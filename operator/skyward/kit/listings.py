@@ -101,6 +101,11 @@ class Listings:
             raise ProviderError(self.error(provider))
         return await reader.refresh()
 
+    def touched(self, provider: str) -> frozenset[str] | None:
+        """Ids of the instances, and of their launches, that the newest change is about; None when it is about all of them."""
+        reader = self._readers.get(provider)
+        return reader.touched if reader else None
+
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call back with a provider whose instances changed, or whose listing became fresh or stale."""
         for reader in self._readers.values():
@@ -116,6 +121,7 @@ class _Reader:
         self.judge: Judge = _trust
         self.doubt: Doubt | None = None
         self.callbacks: list[Callable[[str], None]] = []
+        self.touched: frozenset[str] | None = None
         self.absences = Absences(driver.facts.visibility_s + _REMEMBERED_S)
         self._name = name
         self._driver = driver
@@ -171,26 +177,36 @@ class _Reader:
             raise ProviderError(f"listing {self._name}: no answer within {_DEADLINE_S:.0f} s") from error
 
     def _succeeded(self, listing: Listing, waiters: list[asyncio.Future[Listing]]) -> float:
-        changed = self.newest is None or frozenset(self.newest.instances) != frozenset(listing.instances)
+        touched = None if self.newest is None else self._differences(listing)
         if self.error:
             _log.info("listing works again", provider=self._name)
         self.error = ""
         self.doubt = None
-        self._take(listing)
+        self._take(listing, is_known=touched is not None and not touched)
         self._backoff.forget("")
         for waiter in waiters:
             if not waiter.done():
                 waiter.set_result(listing)
-        self._notify(changed)
+        self._notify(touched is None or bool(touched), touched)
         pause_s = self._pace_s
         moving = any(instance.state in _MOVING for instance in listing.instances)
         slowest_s = self._resync_s * _MOVING_SHARE if moving else self._resync_s
         self._pace_s = min(slowest_s, self._pace_s * _SLOWING)
         return pause_s
 
-    def _take(self, listing: Listing) -> None:
+    def _differences(self, listing: Listing) -> frozenset[str]:
+        shown = {instance.id for instance in listing.instances}
+        differ = [instance for instance in listing.instances if self.by_id.get(instance.id) != instance]
+        differ += [instance for instance in self.by_id.values() if instance.id not in shown]
+        before = [self.by_id[instance.id] for instance in differ if instance.id in self.by_id]
+        return frozenset(name for one in (*differ, *before) for name in (one.id, one.launch) if name is not None)
+
+    def _take(self, listing: Listing, *, is_known: bool) -> None:
+        """`is_known`: it shows what the one before it showed."""
         self.newest = listing
         self.absences.take(listing)
+        if is_known:
+            return
         self.by_id = {instance.id: instance for instance in listing.instances}
         self.by_launch = {}
         for instance in sorted(listing.instances, key=lambda one: one.id):
@@ -248,10 +264,11 @@ class _Reader:
         age_s = self._clock.now() - self.newest.started_at
         return max(0.001, _STALE_RESYNCS * self._resync_s - age_s + 0.001)
 
-    def _notify(self, changed: bool) -> None:
+    def _notify(self, changed: bool, touched: frozenset[str] | None = None) -> None:
         fresh = self.is_fresh(self._clock.now())
         if not changed and fresh is self._was_fresh:
             return
+        self.touched = touched if fresh is self._was_fresh else None
         self._was_fresh = fresh
         for callback in self.callbacks:
             callback(self._name)

@@ -2,7 +2,7 @@
 
 The same rules as client-go's work queue: equal keys are merged, a key that is added while it is processed is handed
 out again afterwards (never lost, never to two workers at once), and order is that of arrival. Delayed keys keep their
-earliest time.
+earliest time. Keys that nothing happened to, which are only offered, let all others pass, but for one turn in eight.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from skyward.contracts import Clock, Ids
 from skyward.kit.backoff import Backoff
 from skyward.kit.waiting import wait_for
 
+_SPARE_TURN = 8
+
 
 class WorkQueue:
     """Used from one event loop. `run_timers` must run for delayed keys to come due."""
@@ -23,6 +25,8 @@ class WorkQueue:
         self._clock = clock
         self._backoff = Backoff(ids)
         self._waiting: deque[str] = deque()
+        self._offered: dict[str, None] = {}
+        self._turn = 0
         self._dirty: set[str] = set()
         self._processing: set[str] = set()
         self._due: dict[str, float] = {}
@@ -32,19 +36,31 @@ class WorkQueue:
 
     def __len__(self) -> int:
         """Keys that could be handed out now."""
-        return len(self._waiting)
+        return len(self._waiting) + len(self._offered)
 
     @property
     def is_idle(self) -> bool:
         """Nothing waits and nothing is processed; delayed keys do not count."""
-        return not self._waiting and not self._processing
+        return not self._waiting and not self._offered and not self._processing
 
     def add(self, key: str) -> None:
+        if key in self._offered:
+            del self._offered[key]
+            self._waiting.append(key)
         if key in self._dirty:
             return
         self._dirty.add(key)
         if key not in self._processing:
             self._push(key)
+
+    def offer(self, key: str) -> None:
+        """Add the key for when there is time: nothing happened to it, and what did happen to others comes first."""
+        if key in self._dirty:
+            return
+        self._dirty.add(key)
+        if key not in self._processing:
+            self._offered[key] = None
+            self._wake_one()
 
     def add_after(self, key: str, delay_s: float) -> None:
         """Add the key once this time has passed; an earlier time that is already set stays."""
@@ -74,7 +90,7 @@ class WorkQueue:
 
     async def get(self) -> str:
         """The next key. It is this caller's alone until `done`."""
-        while not self._waiting:
+        while not self._waiting and not self._offered:
             getter = asyncio.get_running_loop().create_future()
             self._getters.append(getter)
             try:
@@ -83,10 +99,18 @@ class WorkQueue:
                 if getter.done() and not getter.cancelled():
                     self._wake_one()
                 raise
-        key = self._waiting.popleft()
+        key = self._next()
         self._processing.add(key)
         self._dirty.discard(key)
         return key
+
+    def _next(self) -> str:
+        self._turn = (self._turn + 1) % _SPARE_TURN
+        if self._offered and (not self._waiting or self._turn == 0):
+            key = next(iter(self._offered))
+            del self._offered[key]
+            return key
+        return self._waiting.popleft()
 
     def done(self, key: str) -> None:
         """Processing ended, however it did."""

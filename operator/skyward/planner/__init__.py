@@ -28,6 +28,7 @@ from skyward.planner.plans import (
     Finish,
     ForgetNode,
     KeepNode,
+    NodeCounts,
     NodePlan,
     NodeStep,
     PoolAction,
@@ -39,8 +40,7 @@ from skyward.planner.plans import (
     Terminate,
     Wait,
 )
-from skyward.planner.pool import count_nodes, plan_pool
-from skyward.planner.pool_conditions import NodeCounts
+from skyward.planner.pool import plan_pool
 from skyward.planner.proof import must_show_at, shown_at
 from skyward.planner.rules import NodeRules
 from skyward.planner.updates import apply_updates
@@ -82,7 +82,6 @@ __all__ = [
     "blocks",
     "choose_offering",
     "classify",
-    "count_nodes",
     "epitaph",
     "excused_until",
     "host_failure",

@@ -14,6 +14,8 @@ def is_asked(annotations: Mapping[str, str], name: str) -> bool:
 
 def parse_time(text: str) -> float | None:
     """Seconds since 1970 of an ISO time, UTC when it names no zone; None when it is not a time."""
+    if not text:
+        return None
     try:
         time = datetime.fromisoformat(text)
     except ValueError:

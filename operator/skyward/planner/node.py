@@ -32,6 +32,7 @@ LIFECYCLE = (
 )
 """Present from the first pass on, as Unknown until something is known. Each stays true once it is, but `Ready` and
 `Healthy`, and `Bootstrapped` while the agent is started again."""
+_ORDER = {str(type_): place for place, type_ in enumerate(NodeCondition)}
 
 
 def plan_node(
@@ -94,8 +95,7 @@ def _conditions(case: Case, drift: Drift | None, updates: tuple[ConditionUpdate,
     for type_ in LIFECYCLE:
         if type_ not in decided and case.condition(type_) is None:
             decided[type_] = unknown(type_, Reason.PENDING)
-    order = list(NodeCondition)
-    return tuple(sorted(decided.values(), key=lambda update: order.index(NodeCondition(update.type))))
+    return tuple(sorted(decided.values(), key=lambda update: _ORDER[update.type]))
 
 
 def _observed(case: Case) -> list[ConditionUpdate]:

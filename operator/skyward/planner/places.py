@@ -35,7 +35,10 @@ class Place(StrEnum):
     def stands(self) -> bool:
         """It holds its slot. Only these count against `nodes + maxSurge`: a leaving node is on its way out and is excess
         only because of a scale-down, a replacement or a roll-out."""
-        return self in (Place.LOST, Place.PENDING, Place.UNSURE, Place.READY)
+        return self in _STANDING
+
+
+_STANDING = (Place.READY, Place.PENDING, Place.UNSURE, Place.LOST)
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,13 +119,10 @@ def _standing(node: Node) -> Place:
 
 def is_gone(node: Node) -> bool:
     """The record of a node whose instance was proved gone: `Finish` wrote that, and nothing undoes it."""
+    if node.metadata.deletion_timestamp is None:
+        return False
     terminating = find(node.status.conditions, NodeCondition.TERMINATING)
-    return (
-        node.metadata.deletion_timestamp is not None
-        and terminating is not None
-        and terminating.status is Status.FALSE
-        and terminating.reason is Reason.GONE
-    )
+    return terminating is not None and terminating.status is Status.FALSE and terminating.reason is Reason.GONE
 
 
 def was_ready(node: Node) -> bool:

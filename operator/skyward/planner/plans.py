@@ -67,10 +67,26 @@ class ConditionUpdate:
 
 
 @dataclass(frozen=True, slots=True)
+class NodeCounts:
+    """The numbers of a pool's status."""
+
+    nodes: int
+    """That hold or may hold an instance, leaving ones included; records of failures are not."""
+    ready: int
+    available: int
+    """Ready for long enough, and taking work."""
+    up_to_date: int
+    pending: int
+    leaving: int
+
+
+@dataclass(frozen=True, slots=True)
 class PoolPlan:
     actions: tuple[PoolAction, ...]
     """Empty when the world is as desired, or when nothing may be concluded; never a part of what must happen together."""
     conditions: tuple[ConditionUpdate, ...]
+    counts: NodeCounts
+    """As they are before anything of it is done."""
     requeue_after_s: float | None = None
     """Look again then at the latest; None when only a change can alter the plan."""
     decisions: tuple[Decision, ...] = ()

@@ -4,7 +4,6 @@ nodes do that, each proving for itself what it needs."""
 from __future__ import annotations
 
 from collections.abc import Sequence
-from math import inf
 
 from skyward.api import Reason
 from skyward.facts import ObservedPool
@@ -15,7 +14,7 @@ from skyward.planner.guards import guards_of
 from skyward.planner.holds import holds_of
 from skyward.planner.places import Member, Place, classify
 from skyward.planner.plans import ForgetNode, PoolAction, PoolPlan, RetireNode
-from skyward.planner.pool_conditions import NodeCounts, Situation, count_members, pool_conditions
+from skyward.planner.pool_conditions import Situation, count_members, pool_conditions
 from skyward.planner.repair import NO_REPAIRS, plan_repairs
 from skyward.planner.rollout import Moves, plan_moves
 from skyward.planner.waits import PAUSED
@@ -64,13 +63,7 @@ def plan_pool(observed: ObservedPool, now: float) -> PoolPlan:
     requeue_after_s = _requeue(failures, times, now)
     guards = guards_of(observed, failures, situation.limit, now)
     decisions = (*holds_of(pool), *guards, *repairs.decisions, *moves.decisions)
-    return PoolPlan(actions, pool_conditions(situation), requeue_after_s, decisions=decisions)
-
-
-def count_nodes(observed: ObservedPool, now: float = inf) -> NodeCounts:
-    """The numbers of the pool's status. Without a time every ready node counts as ready for long enough."""
-    pool = observed.pool
-    return count_members(classify(observed, Wanted.of(pool, now)), Availability.of(pool.spec, now))
+    return PoolPlan(actions, pool_conditions(situation), situation.counts, requeue_after_s, decisions)
 
 
 def _retire_all(members: Sequence[Member]) -> tuple[RetireNode, ...]:

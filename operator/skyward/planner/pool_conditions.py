@@ -12,7 +12,7 @@ from skyward.planner.failures import Failures
 from skyward.planner.holds import holds_of
 from skyward.planner.market import NEEDS_A_HUMAN
 from skyward.planner.places import Member, Place
-from skyward.planner.plans import ConditionUpdate
+from skyward.planner.plans import ConditionUpdate, NodeCounts
 from skyward.planner.repair import NO_REPAIRS, Repairs
 from skyward.planner.rollout import Moves
 from skyward.planner.updates import drop, false, true, unknown
@@ -21,20 +21,6 @@ REFUSALS = (*NEEDS_A_HUMAN, Reason.INSUFFICIENT_CAPACITY, Reason.LAUNCH_FAILED, 
 NOT_BEGUN = (Reason.PAUSED, Reason.ON_DELETE, Reason.NOT_BEFORE)
 """A roll-out that waits for one of these does not go on."""
 RETRY = "Edit the pool, or annotate it with skyward.dev/reconcile-requested-at and the current time to try again"
-
-
-@dataclass(frozen=True, slots=True)
-class NodeCounts:
-    """The numbers of a pool's status."""
-
-    nodes: int
-    """That hold or may hold an instance, leaving ones included; records of failures are not."""
-    ready: int
-    available: int
-    """Ready for long enough, and taking work."""
-    up_to_date: int
-    pending: int
-    leaving: int
 
 
 def count_members(members: Iterable[Member], available: Availability) -> NodeCounts:

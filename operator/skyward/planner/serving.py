@@ -102,10 +102,10 @@ def plan_silent(case: Case) -> NodePlan:
     silence = _silence(case, patience_s)
     if not case.is_reachable:
         return _unreachable(case, silence, patience_s)
+    if case.lacks_tunnel:  # a new operator's, in a paused pool too: without it nothing could be observed
+        return NodePlan(RunBootstrap(restart=False, message="opening the agent's tunnel again"), silence)
     if case.is_paused:
         return NodePlan(Wait(), silence)
-    if case.lacks_tunnel:
-        return NodePlan(RunBootstrap(restart=False, message="opening the agent's tunnel again"), silence)
     if patience_s > 0:
         return NodePlan(Wait(), silence, later(patience_s))
     state = case.observed.bootstrap.state

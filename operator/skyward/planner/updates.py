@@ -32,7 +32,11 @@ def apply_updates(
     observed_generation: int = 0,
 ) -> tuple[Condition, ...]:
     """These conditions after the updates. Transition times move only with a status."""
+    said = {condition.type: condition for condition in conditions}
+    time = to_time(now)
     for update in updates:
+        if _is_said(said.pop(update.type, None), update, observed_generation):
+            continue
         if update.status is None:
             conditions = drop_condition(conditions, update.type)
         else:
@@ -42,7 +46,15 @@ def apply_updates(
                 update.status,
                 update.reason,
                 update.message,
-                now=to_time(now),
+                now=time,
                 observed_generation=observed_generation,
             )
     return conditions
+
+
+def _is_said(condition: Condition | None, update: ConditionUpdate, observed_generation: int) -> bool:
+    """By far the most updates change nothing. Only the first of a type is known to."""
+    if condition is None:
+        return False
+    words = (condition.status, condition.reason, condition.message, condition.observed_generation)
+    return words == (update.status, update.reason, update.message, observed_generation)

@@ -108,7 +108,7 @@ class GarbageReconciler:
     async def _bury_launches(self, provider: str, listing: Listing) -> None:
         """What nothing needs any more becomes a tombstone, and old tombstones go."""
         shown = frozenset(one.launch for one in listing.instances if one.launch and one.state is not InstanceState.GONE)
-        needed = _Records.of(self._deps.cache.list(Node)).needed
+        needed = {node.status.launch for node in self._deps.cache.list(Node) if not is_gone(node)}
         own = [launch for launch in self._launches.all() if launch.request.offering.provider == provider]
         over = frozenset(
             one.id for one in own if one.id not in shown and one.id not in needed and self._is_over(one, listing)
@@ -136,16 +136,11 @@ class _Records:
     """(provider, instance id)."""
     awaited: frozenset[str]
     """Launches that a node without an instance still names."""
-    needed: frozenset[str]
-    """Launches that any node names."""
 
     @staticmethod
     def of(nodes: Iterable[Node]) -> _Records:
-        live = [node for node in nodes if not is_gone(node)]
+        said = [node.status for node in nodes if not is_gone(node)]
         return _Records(
-            bound=frozenset(
-                (node.status.provider, node.status.provider_id) for node in live if node.status.provider_id
-            ),
-            awaited=frozenset(node.status.launch for node in live if not node.status.provider_id),
-            needed=frozenset(node.status.launch for node in live),
+            bound=frozenset((status.provider, status.provider_id) for status in said if status.provider_id),
+            awaited=frozenset(status.launch for status in said if not status.provider_id),
         )

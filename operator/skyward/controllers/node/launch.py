@@ -170,13 +170,15 @@ class Launcher:
 
     # --- sending the call ---
 
-    async def _replay(self, launch: Launch) -> None:
-        """Send the identical call again."""
+    async def _replay(self, launch: Launch, *, unanswered_at: float | None = None) -> None:
+        """Send the identical call again. `unanswered_at` as for `_send`; the call before this one, when it is not given."""
         sent = await self._launches.change(lambda tx: self._writer.sent_again(tx, launch))
         if sent is not None:
-            await self._send(self._deps.drivers[sent.request.offering.provider], sent)
+            driver = self._deps.drivers[sent.request.offering.provider]
+            await self._send(driver, sent, unanswered_at=launch.sent_at if unanswered_at is None else unanswered_at)
 
-    async def _send(self, driver: Driver, launch: Launch) -> None:
+    async def _send(self, driver: Driver, launch: Launch, *, unanswered_at: float = 0.0) -> None:
+        """`unanswered_at`: when an earlier call of this identity was sent that nobody knows the end of."""
         request = launch.request
         log = _log.bind(launch=launch.id, pool=request.pool, offering=request.offering.id, count=request.count)
         log.info("creating instances", attempt=launch.attempts)
@@ -185,7 +187,7 @@ class Launcher:
                 outcome = await driver.create(request)
         except (LaunchRejected, RateLimited) as error:
             log.warning("launch rejected", error=str(error))
-            await self._rejected(launch, error)
+            await self._rejected(launch, error, unanswered_at)
         except CreatedButFailed as error:
             log.warning("instance made but failed", error=str(error), instance=error.instance_id)
             await self._writer.made_but_failed(launch, error)
@@ -193,25 +195,31 @@ class Launcher:
             log.warning("launch outcome unknown", error=str(error) or "no answer in time")
             await self._writer.unknown(launch, str(error) or "the provider gave no answer in time")
         else:
-            await self._answered(launch, outcome)
+            await self._answered(launch, outcome, unanswered_at)
         self._told(launch)
 
-    async def _rejected(self, launch: Launch, error: LaunchRejected | RateLimited) -> None:
-        """What was refused before it was looked at says nothing about an earlier call of the same identity."""
+    async def _rejected(self, launch: Launch, error: ProviderError, unanswered_at: float) -> None:
+        """What was refused before it was looked at says nothing about an earlier call of the same identity. No refusal does
+        while that one may still be on its way: it is waited for, and the question asked again."""
         unread = isinstance(error, RateLimited | CredentialsRejected)
         if unread and launch.attempts > 1:
             self._writer.cool_down(launch, error)
             await self._writer.unknown(launch, str(error))
+            return
+        on_its_way_s = unanswered_at + self._deps.durations.create_timeout_s - self._deps.clock.now()
+        if on_its_way_s > 0:
+            await self._deps.clock.sleep(on_its_way_s)
+            await self._replay(launch, unanswered_at=unanswered_at)
         else:
             await self._writer.rejected(launch, error)
 
-    async def _answered(self, launch: Launch, outcome: LaunchOutcome) -> None:
+    async def _answered(self, launch: Launch, outcome: LaunchOutcome, unanswered_at: float) -> None:
         if outcome.instances:
             await self._writer.bind(launch, outcome.instances, complete=True)
             if outcome.rejected is not None:
                 self._writer.cool_down(launch, outcome.rejected)
         elif outcome.rejected is not None:
-            await self._writer.rejected(launch, outcome.rejected)
+            await self._rejected(launch, outcome.rejected, unanswered_at)
         else:
             await self._writer.unknown(launch, "the provider named neither an instance nor a reason")
 
@@ -233,7 +241,7 @@ class Launcher:
         """The answer is on record: everybody it concerns looks again."""
         self._deps.listings.poke(launch.request.offering.provider)
         self._limits.changed(launch.pool_uid)
-        for key in {*launch.nodes, *self._without_launch(launch)}:
+        for key in dict.fromkeys((*launch.nodes, *self._without_launch(launch))):
             self._wake(key, 0.0)
         return DONE
 

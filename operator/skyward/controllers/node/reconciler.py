@@ -75,6 +75,7 @@ class NodeReconciler:
         self._writer = LaunchWriter(deps, launches, CoolDowns())
         self._launcher = Launcher(deps, launches, observer, self._writer, calls, queue.add_after, limits)
         self._bootstrap = BootstrapPhase(deps)
+        self._known_rules: dict[tuple[float, tuple[str, ...]], NodeRules] = {}
         self._hosts = HostBook(deps.cache)
         self._termination = Termination(deps, self._bootstrap, calls, queue.add_after)
 
@@ -160,9 +161,11 @@ class NodeReconciler:
         status = with_progress(status, observed.bootstrap)
         status = with_session(status, observed.session)
         instance = observed.instance
-        if instance is not None and instance.id == status.provider_id and instance.address:
+        if instance is None or instance.id != status.provider_id:
+            return status
+        if instance.address and (instance.address, instance.port) != (status.address, status.port):
             status = status.replace(address=instance.address, port=instance.port)
-        if instance is not None and instance.id == status.provider_id and instance.host_id:
+        if instance.host_id and instance.host_id != status.host_id:
             status = status.replace(host_id=instance.host_id)
         return status
 
@@ -208,7 +211,14 @@ class NodeReconciler:
         return tuple(offering for answer in answers for offering in answer or ())
 
     def _rules(self, observed: ObservedNode) -> NodeRules:
-        names = [name for name in providers_of(observed.node, observed.launch) if name in self._deps.drivers]
+        """The same for all nodes of the same providers, until a step of the clock."""
+        key = self._clock.began, providers_of(observed.node, observed.launch)
+        if key not in self._known_rules:
+            self._known_rules = {other: rules for other, rules in self._known_rules.items() if other[0] == key[0]}
+            self._known_rules[key] = self._make_rules([name for name in key[1] if name in self._deps.drivers])
+        return self._known_rules[key]
+
+    def _make_rules(self, names: list[str]) -> NodeRules:
         facts = [self._deps.drivers[name].facts for name in names]
         durations = self._deps.durations
         return NodeRules(

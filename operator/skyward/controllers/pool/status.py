@@ -8,13 +8,13 @@ from decimal import Decimal
 from skyward.api import NodeStatus, PoolStatus, template_hash
 from skyward.controllers.deps import Deps
 from skyward.facts import ObservedPool
-from skyward.planner import PoolPlan, apply_updates, count_nodes, is_gone
+from skyward.planner import PoolPlan, apply_updates, is_gone
 
 
 def pool_status(deps: Deps, observed: ObservedPool, plan: PoolPlan, now: float) -> PoolStatus:
     """Equal to the stored one when nothing changed. What intake wrote (file, revision, Accepted) stays."""
     pool = observed.pool
-    counts = count_nodes(observed, now)
+    counts = plan.counts
     queued, running = deps.queue.counts(pool.key)
     generation = pool.metadata.generation
     return pool.status.replace(

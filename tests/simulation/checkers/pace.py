@@ -1,0 +1,55 @@
+"""S13: a template whose node has just failed is not tried again at once."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+from skyward.api import Node, NodeCondition, Pool, is_true
+from skyward.api.meta import RECONCILE_REQUESTED
+from skyward.contracts import Verb
+from tests.simulation.checkers.base import Checker
+from tests.simulation.loop import START
+from tests.simulation.storing import Commit
+
+_LEAST_S = 9.0
+"""Times of failures are whole seconds: that is ten, less one."""
+
+
+class PaceChecker(Checker):
+    def __init__(self, *args: object) -> None:
+        super().__init__(*args)  # type: ignore[arg-type]
+        self._failed_at: dict[tuple[str, str], float] = {}
+        """When a node of this pool and template last failed that was never ready, as long as none became ready since."""
+        self._failed: set[str] = set()
+        self._was_ready: set[str] = set()
+
+    def committed(self, commit: Commit) -> None:
+        for change in commit.changes:
+            node = change.object
+            if isinstance(node, Node) and change.verb is Verb.ADDED:
+                self._added(node, START + commit.asked_at)
+            elif isinstance(node, Node) and change.verb is Verb.MODIFIED:
+                self._look(node)
+
+    def _added(self, node: Node, decided_at: float) -> None:
+        failed_at = self._failed_at.get((node.spec.pool_uid, node.spec.template_hash))
+        pool = self.world.records.pools.get(f"{node.metadata.namespace}/{node.spec.pool}")
+        if failed_at is None or pool is None or self._asked_at(pool) >= failed_at - 1.0:
+            return
+        waited_s = decided_at - failed_at
+        if 0.0 < waited_s < _LEAST_S:
+            self.violate("S13", node.key, f"it was made {waited_s:.1f} s after a node of its template had failed")
+
+    def _look(self, node: Node) -> None:
+        uid, key = node.metadata.uid, (node.spec.pool_uid, node.spec.template_hash)
+        if uid not in self._was_ready and is_true(node.status.conditions, NodeCondition.INITIALIZED):
+            self._was_ready.add(uid)
+            self._failed_at.pop(key, None)
+        if node.status.failure and uid not in self._failed and uid not in self._was_ready:
+            self._failed_at[key] = self.world.now
+        if node.status.failure:
+            self._failed.add(uid)
+
+    def _asked_at(self, pool: Pool) -> float:
+        text = pool.metadata.annotations.get(RECONCILE_REQUESTED, "")
+        return datetime.fromisoformat(text).timestamp() if text else 0.0

@@ -1,0 +1,107 @@
+"""Named places that a set of runs must reach. One that is never reached means that the faults no longer reach it either, and
+that whatever is checked there is checked by nobody."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterable
+
+POINTS = frozenset(
+    {
+        # create calls, and what became of them
+        "launch bound by its answer",
+        "launch bound by a listing",
+        "launch unknown",
+        "launch rejected",
+        "launch absent",
+        "launch sent again",
+        "launch of several nodes",
+        "launch bound to fewer than it asked for",
+        "launch that a later operator resolved",
+        "launch bound to a node that was leaving",
+        "surplus machine deleted",
+        "machine deleted that no node knew",
+        "foreign machine alive in the end",
+        "create refused for lack of capacity",
+        "machine made and of no use",
+        # machines
+        "machine taken by its provider",
+        "machine stopped from outside",
+        "machine deleted from outside",
+        "machine that never starts deleted",
+        "machine deleted while unreachable",
+        "machine gone in the listing, and its agent answers",
+        "delete asked again",
+        # deaths
+        "death before a create call",
+        "death between sent and bound",
+        "death with a create call done and not answered",
+        "death with a delete call done and not answered",
+        "death before a commit",
+        "death after a commit",
+        "death during a bootstrap",
+        "death with work leased",
+        "death with a pool being deleted",
+        "death with a node being deleted",
+        "death right after a start",
+        "operator stopped in good order",
+        # nodes
+        "node ready",
+        "node failed",
+        "node replaced after a loss",
+        "bootstrap done",
+        "bootstrap failed",
+        "bootstrap timed out",
+        "host key refused",
+        "agent started again",
+        "agent superseded by its double",
+        "agent back at a new operator",
+        "node drained",
+        # pools
+        "pool rolled out",
+        "pool scaled to nothing",
+        "pool removed",
+        "pool declared again under a new uid",
+        "pool not synced",
+        "template stopped itself",
+        "remediation blocked",
+        "remediation open again",
+        "deletion held",
+        "deletion approved",
+        # manifests
+        "manifest refused",
+        "manifest good again",
+        "source missing",
+        "source busy",
+        # tasks
+        "item succeeded",
+        "item failed",
+        "item cancelled",
+        "item tried again",
+        "item given up after its last attempt",
+        "item lost with its node",
+        "broadcast done",
+        "submit repeated",
+        "report of a superseded attempt dropped",
+        "work of a deleted pool cancelled",
+        # the store and time
+        "commit refused by a full disk",
+        "operator frozen",
+        "operator ended because another leads",
+        "leadership taken over",
+        "wall clock jumped",
+    }
+)
+
+
+class Coverage:
+    def __init__(self) -> None:
+        self.points: Counter[str] = Counter()
+
+    def reach(self, point: str) -> None:
+        assert point in POINTS, f"{point!r} is not a known point"
+        self.points[point] += 1
+
+
+def missing(points: Iterable[str]) -> tuple[str, ...]:
+    return tuple(sorted(POINTS - set(points)))
