@@ -75,9 +75,8 @@ def _still_there(deps: Deps, pool: Pool, provider: str, launches: list[Launch]) 
     if listing is None or not deps.listings.fresh(provider, deps.clock.now()):
         return f"waiting for a complete listing of {provider}"
     ids = {launch.id for launch in launches}
-    alive = (
-        one for one in listing.instances if one.state is not InstanceState.GONE
-    )  # some are shown for an hour after their end
+    # Some providers show for an hour what is gone.
+    alive = (one for one in listing.instances if one.state is not InstanceState.GONE)
     left = sorted(instance.id for instance in alive if instance.launch in ids)
     if left:
         return f"{provider} still has {', '.join(left)}"

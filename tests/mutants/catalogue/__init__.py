@@ -1,0 +1,15 @@
+"""All mutants, by what they break."""
+
+from tests.mutants.catalogue import delete, desire, guards, launch, leadership, observe, rollout, tasks
+from tests.mutants.mutant import Mutant
+
+MUTANTS: tuple[Mutant, ...] = (
+    *launch.MUTANTS,
+    *observe.MUTANTS,
+    *delete.MUTANTS,
+    *guards.MUTANTS,
+    *rollout.MUTANTS,
+    *desire.MUTANTS,
+    *leadership.MUTANTS,
+    *tasks.MUTANTS,
+)
