@@ -394,3 +394,11 @@ def test_a_pool_at_rest_decides_nothing() -> None:
     planned = plan(pool, *(ready_node(pool, slot) for slot in range(3)))
 
     assert (planned.actions, planned.decisions, planned.requeue_after_s) == ((), (), None)
+
+
+def test_a_pool_that_wants_nothing_keeps_no_old_node_as_surge() -> None:
+    pool = rolling(nodes=0, maxSurge=2, maxUnavailable=0)
+
+    planned = plan(pool, *old_nodes(pool, 2), failed_node(pool, 2, at=NOW - 5))
+
+    assert sorted(slots(planned)) == ["0", "1"]

@@ -24,8 +24,9 @@ class Bounds:
 
 
 def bounds(spec: PoolSpec) -> Bounds:
-    """Shares of a small pool may both come to 0; then one node at a time may be unavailable."""
-    if spec.rollout.strategy == "Recreate":
+    """Shares of a small pool may both come to 0; then one node at a time may be unavailable. A pool that wants no node has
+    nothing to replace: no surge keeps its old ones."""
+    if spec.rollout.strategy == "Recreate" or spec.nodes == 0:
         return Bounds(nodes=spec.nodes, floor=0, ceiling=spec.nodes)
     surge = resolve_share(spec.rollout.max_surge, spec.nodes, round_up=True)
     unavailable = resolve_share(spec.rollout.max_unavailable, spec.nodes, round_up=False)
