@@ -124,7 +124,7 @@ def test_the_agent_file_holds_the_agent_and_cloudpickle_and_nothing_else() -> No
 
     assert {name.split("/")[0] for name in names} == {"__main__.py", "cloudpickle", "skyward_agent"}
     assert names == sorted(names)
-    assert "skyward_agent/wire/messages.py" in names
+    assert "skyward_agent/wire/messages/agent.py" in names
     assert "cloudpickle/LICENSE" in names
     assert not any("__pycache__" in name for name in names)
 
