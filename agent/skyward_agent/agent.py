@@ -9,7 +9,6 @@ import asyncio
 import logging
 import os
 import platform
-import shutil
 import signal
 import socket
 import threading
@@ -18,17 +17,20 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from skyward_agent import __version__
+from skyward_agent.children import AnyChild, Children
 from skyward_agent.link.gateway import GatewayLink
 from skyward_agent.link.spool import Spool
-from skyward_agent.runner.context import attempt_environment, read_image_environment
-from skyward_agent.runner.leftovers import ChildRecords
-from skyward_agent.runner.messages import FunctionEnded
+from skyward_agent.payloads import Payloads
+from skyward_agent.runner.conversation import ChildEvents
+from skyward_agent.runner.groups import BY_GROUP, BY_WATCH
+from skyward_agent.runner.messages import FunctionEnded, Yielded
 from skyward_agent.runner.output import OutputBuffer
 from skyward_agent.runner.probe import HealthProbe
-from skyward_agent.runner.process import Child, ChildEvents, ChildPlace
+from skyward_agent.runner.process import ChildPlace
 from skyward_agent.runner.tree import sweep_strangers
 from skyward_agent.sensors.gpu import GpuSensor
 from skyward_agent.sensors.host import HostSensor
+from skyward_agent.sensors.notices import NoticeSensor
 from skyward_agent.states import stimuli
 from skyward_agent.states.commands import (
     Command,
@@ -44,6 +46,9 @@ from skyward_agent.states.commands import (
 )
 from skyward_agent.states.commands import Spool as SpoolReport
 from skyward_agent.states.machine import AgentMachine
+from skyward_agent.streams import Streams
+from skyward_agent.surroundings import Surroundings
+from skyward_agent.updating import Updater
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.messages import (
     AgentHello,
@@ -58,7 +63,6 @@ from skyward_agent.wire.messages import (
 
 _log = logging.getLogger("skyward_agent")
 OUTPUT_DELAY_S = 0.03
-MEMORY_PERIOD_S = 0.1
 _SWEEPS = 100
 _SWEEP_PERIOD_S = 0.02
 
@@ -73,6 +77,8 @@ class AgentPlace:
     incarnation: str
     cpus: int
     orphan_timeout_s: float | None
+    digest: str = ""
+    """Of the agent file that this is; empty when it was not started from one."""
 
 
 class Agent:
@@ -81,7 +87,6 @@ class Agent:
     def __init__(self, place: AgentPlace) -> None:
         self._place = place
         self._loop = asyncio.get_running_loop()
-        self._records = ChildRecords(place.home / "children", place.boot)
         self._spool = Spool(place.home / "spool")
         spooled = self._spool.load()
         self._spooled = {report.id for report in spooled}
@@ -94,23 +99,29 @@ class Agent:
             orphan_timeout_s=place.orphan_timeout_s,
         )
         self._link = GatewayLink(place.home, self)
-        self._children: dict[int, Child] = {}
+        self._payloads = Payloads(place.home, lambda ready: self._apply(stimuli.Leased(ready, ())), self._link.say)
         self._configure: Configure | None = None
-        self._image: dict[str, str] = {}
-        self._environments: dict[tuple[int, tuple[str, ...]], dict[str, str]] = {}
         self._host = HostSensor(place.home)
-        self._gpu = GpuSensor()
-        self._probe = HealthProbe(place.home.parent, self._probe_environment, self._link.beat)
+        self._surroundings = Surroundings(place.home, place.children.environment)
+        self._gpu = GpuSensor(self._surroundings.found)
+        self._probe = HealthProbe(place.home.parent, self._surroundings.of_node, self._link.beat)
+        self._notices = NoticeSensor(place.home, self._link.beat)
+        self._updater = Updater(place.home)
         self._said_ready = False
         self._timer: asyncio.TimerHandle | None = None
         self._output_due = False
-        self._events = ChildEvents(
-            self._child_ready, self._child_wrote, self._child_ended, self._child_withdrew, self._child_died
+        events = ChildEvents(
+            self._child_ready,
+            self._child_wrote,
+            self._child_ended,
+            self._child_withdrew,
+            self._child_died,
+            self._child_yielded,
         )
+        self._children = Children(place.home, place.boot, place.children, events, self._spool_wake.set)
+        self._streams = Streams(self._link.yields, self._children.grant, self._payloads.keep, self._payloads.release)
         self._exit: asyncio.Future[ExitReason] = self._loop.create_future()
         self._news: deque[stimuli.Stimulus] = deque()
-        self._rubbish: set[Child] = set()
-        """Dead children whose directories may still be there."""
         self._tidying = threading.Lock()
 
     async def run(self) -> ExitReason:
@@ -121,20 +132,28 @@ class Agent:
         self._apply(stimuli.Tick())
         async with asyncio.TaskGroup() as group:
             parts = (
-                self._link.run(),
+                self._reach_gateway(),
+                self._notices.run(),
                 self._gpu.run(),
                 self._probe.run(),
-                self._watch_memory(),
+                self._children.watch(lambda: self._configure, self._apply),
                 self._keep_house(),
+                self._await_update(),
             )
             running = [group.create_task(part) for part in parts]
             reason = await self._exit
             await asyncio.sleep(0)  # what was said last in this turn goes out
             for task in running:
                 task.cancel()
-        self._tidy()
+        self._payloads.close()
+        self._children.end()
         await self._end_strangers()
+        self._tidy()
         return reason
+
+    async def _reach_gateway(self) -> None:
+        await self._gpu.listed()  # before any task runs: each is told which ones it may use
+        await self._link.run()
 
     # --- stimuli and commands ------------------------------------------------------------------------------------
 
@@ -157,6 +176,8 @@ class Agent:
             case RunAttempt(lane, _, lease, function):
                 self._run_attempt(lane, lease, function)
             case Deliver(report):
+                self._streams.ended(report.id)
+                self._payloads.keep(report.id, report.value)
                 self._link.report(report)
             case Send(message):
                 self._link.say(message)
@@ -167,13 +188,12 @@ class Agent:
             case SpoolReport(report):
                 self._spooled.add(report.id)
                 self._change_spool(report)
-            case SpawnChild(lane, number):
-                self._spawn(lane, number)
+            case SpawnChild():
+                self._spawn(command)
             case TakeBack(lane, number):
-                self._apply(stimuli.TakenBack(lane, number, self._children[lane].take_back()))
+                self._apply(stimuli.TakenBack(lane, number, self._children.take_back(lane)))
             case StopChild(lane, _, kill):
-                if lane in self._children:
-                    self._children[lane].stop(kill=kill)
+                self._children.stop(lane, kill=kill)
             case Exit(reason):
                 if not self._exit.done():
                     self._exit.set_result(reason)
@@ -189,8 +209,7 @@ class Agent:
 
     def _tick(self) -> None:
         self._timer = None
-        for child in tuple(self._children.values()):
-            child.hear()  # what ended in time has ended in time
+        self._children.hear()  # what ended in time has ended in time
         self._apply(stimuli.Tick())
 
     # --- the gateway's side (link.gateway.Listener) --------------------------------------------------------------
@@ -206,7 +225,9 @@ class Agent:
             host=socket.gethostname(),
             pid=os.getpid(),
             cpus=self._place.cpus,
-            running=self._machine.held(),
+            running=(*self._machine.held(), *self._payloads.held()),
+            digest=self._place.digest,
+            limits=BY_WATCH if self._place.children.groups is None else BY_GROUP,
         )
 
     def heartbeat(self) -> Heartbeat:
@@ -218,27 +239,42 @@ class Agent:
             problem=self._machine.problem or self._host.problem(),
             check=self._probe.state,
             check_message=self._probe.message,
+            notice_at=self._notices.notice.at,
+            notice=self._notices.notice.text,
         )
 
     def welcomed(self, welcome: AgentWelcome) -> None:
+        if self._link.connection is not None:
+            self._payloads.connected(self._link.connection, welcome.shared, welcome.proof)
+        self._payloads.let_go(welcome.abandon)
         self._keep_configuration(welcome.configure)
         self._apply(stimuli.Welcomed(welcome.configure, welcome.abandon))
+        self._streams.connected()
 
     def heard(self, message: object) -> None:
         match message:
             case wire.Leases(leases, functions):
-                self._apply(stimuli.Leased(leases, functions))
+                self._apply(stimuli.Leased(self._payloads.take(leases), functions))
+            case wire.Chunk() | wire.Placed() | wire.Unavailable() | wire.Fetch() | wire.More():
+                self._payloads.heard(message)
+            case wire.Demand():
+                self._streams.demanded(message)
             case wire.Acknowledged(attempts):
+                self._payloads.release(attempts)
                 self._apply(stimuli.Acknowledged(attempts))
             case wire.Functions(functions):
                 self._apply(stimuli.FunctionsArrived(functions))
             case wire.Abandon(attempts, reason):
+                self._payloads.let_go(attempts)
                 self._apply(stimuli.Abandoned(attempts, reason))
             case wire.Recall(attempts):
+                self._payloads.let_go(attempts)
                 self._apply(stimuli.Recalled(attempts))
             case Configure():
                 self._keep_configuration(message)
                 self._apply(stimuli.Configured(message))
+            case wire.Update():
+                self._updater.take(message)
             case wire.Dismiss(reason):
                 _log.info("dismissed reason=%r", reason)
                 self._apply(stimuli.Dismissed(reason))
@@ -252,59 +288,36 @@ class Agent:
                 _log.debug("message passed over kind=%s", type(message).__name__)
 
     def disconnected(self) -> None:
+        self._payloads.disconnected()
         self._apply(stimuli.Disconnected())
 
     def _keep_configuration(self, configure: Configure) -> None:
         self._configure = configure
-        self._environments.clear()
-        self._image = read_image_environment(self._place.home)
+        self._surroundings.configure(configure)
         self._probe.configure(configure.health_check)
-        timeout = configure.orphan_timeout_s
-        try:
-            (self._place.home / "orphan").write_text("off" if timeout is None else str(timeout))
-        except OSError as error:
-            _log.warning("orphan timeout not kept error=%s", error)
-
-    def _probe_environment(self) -> dict[str, str]:
-        """That of every task: the image's variables, then the pool's."""
-        pool = {} if self._configure is None else self._configure.env
-        return {**self._place.children.environment, **self._image, **pool}
+        self._children.limit_memory(configure.memory_bytes)
 
     # --- children ------------------------------------------------------------------------------------------------
 
-    def _spawn(self, lane: int, number: int) -> None:
-        child = Child(lane, number, self._place.children, self._events)
+    def _spawn(self, command: SpawnChild) -> None:
+        limit = None if self._configure is None else self._configure.memory_bytes
         try:
-            child.start()
-            self._records.add(child.pid)
+            self._children.spawn(command, limit)
         except OSError as error:
             failure = Failure(wire.CHILD_DIED, f"no process could be started: {error}")
-            self._loop.call_soon(self._apply, stimuli.ChildDied(lane, number, wire.CHILD_DIED, failure, 0.0))
-            return
-        self._children[lane] = child
-        _log.info("child started lane=%d pid=%d", lane, child.pid)
+            died = stimuli.ChildDied(command.lane, command.child, wire.CHILD_DIED, failure, 0.0)
+            self._loop.call_soon(self._apply, died)
 
     def _run_attempt(self, lane: int, lease: Lease, function: bytes) -> None:
         assert self._configure is not None, "nothing is leased before the pool is known"
         limited = self._configure.memory_bytes is not None
-        env = self._environment(self._configure, lease, lane)
-        self._children[lane].run(lease, function, env, memory_limited=limited)
+        env = self._surroundings.environment(lease, lane, self._machine.lanes)
+        self._children.run(lane, lease, function, env, memory_limited=limited)
 
-    def _environment(self, configure: Configure, lease: Lease, lane: int) -> dict[str, str]:
-        """Nearly every attempt of a lane has the same."""
-        accelerators = self._gpu.names
-        if lease.env or lease.rank >= 0:
-            return attempt_environment(self._image, configure, lease, lane=lane, accelerators=accelerators)
-        known = self._environments.get((lane, accelerators))
-        if known is None:
-            known = attempt_environment(self._image, configure, lease, lane=lane, accelerators=accelerators)
-            self._environments[lane, accelerators] = known
-        return known
-
-    def _child_ready(self, child: Child) -> None:
+    def _child_ready(self, child: AnyChild) -> None:
         self._apply(stimuli.ChildReady(child.lane, child.number))
 
-    def _child_wrote(self, child: Child) -> None:
+    def _child_wrote(self, child: AnyChild) -> None:
         if not self._output_due:
             self._output_due = True
             self._loop.call_later(OUTPUT_DELAY_S, self._send_output)
@@ -314,11 +327,11 @@ class Agent:
         self._output_due = False
         if self._link.is_congested:
             return
-        for child in self._children.values():
+        for child in self._children:
             if child.current is not None and (written := child.current.output.take()):
                 self._link.outputs(written)
 
-    def _child_ended(self, child: Child, ended: FunctionEnded, output: OutputBuffer) -> None:
+    def _child_ended(self, child: AnyChild, ended: FunctionEnded, output: OutputBuffer) -> None:
         written = output.take()
         if written:
             self._link.outputs(written)
@@ -330,42 +343,37 @@ class Agent:
             )
         )
 
-    def _child_withdrew(self, child: Child, attempts: tuple[AttemptId, ...]) -> None:
+    def _child_yielded(self, child: AnyChild, made: Yielded) -> None:
+        """After the output that came before it."""
+        if child.current is not None:
+            self._link.outputs(child.current.output.take())
+            self._streams.yielded(child.current.lease.id, made.number, made.value)
+
+    def _child_withdrew(self, child: AnyChild, attempts: tuple[AttemptId, ...]) -> None:
         self._apply(stimuli.TakenBack(child.lane, child.number, attempts, wrote=True))
 
-    def _child_died(self, child: Child, outcome: str, failure: Failure, unbegun: tuple[AttemptId, ...]) -> None:
+    def _child_died(self, child: AnyChild, outcome: str, failure: Failure, unbegun: tuple[AttemptId, ...]) -> None:
         _log.info("child ended lane=%d pid=%d cause=%r", child.lane, child.pid, failure.message)
         seconds = child.seconds()
         if child.current is not None:
             self._link.outputs(child.current.output.take())
-        self._children.pop(child.lane, None)
-        self._records.remove(child.pid)
-        self._rubbish.add(child)
-        self._spool_wake.set()
+        self._children.remove(child)
         self._sweep()
         self._apply(stimuli.ChildDied(child.lane, child.number, outcome, failure, seconds, unbegun))
 
-    async def _watch_memory(self) -> None:
-        while True:
-            await asyncio.sleep(MEMORY_PERIOD_S)
-            limit = None if self._configure is None else self._configure.memory_bytes
-            if limit is None:
-                continue
-            for child in tuple(self._children.values()):
-                child.hear()
-                used = child.over_limit(limit) if child.current is not None else None
-                if used is not None:
-                    self._apply(stimuli.MemoryExceeded(child.lane, child.number, limit, used))
-
     def _sweep(self) -> int:
         """End what dead children left to us. Returns how many still live."""
-        return sweep_strangers({self._probe.pid, *(child.pid for child in self._children.values())})
+        return sweep_strangers({self._probe.pid, *self._children.pids})
 
     async def _end_strangers(self) -> None:
         for _ in range(_SWEEPS):
             if not self._sweep():
                 return
             await asyncio.sleep(_SWEEP_PERIOD_S)
+
+    async def _await_update(self) -> None:
+        await self._updater.next()
+        self._apply(stimuli.Updated())
 
     # --- the disk ------------------------------------------------------------------------------------------------
 
@@ -384,6 +392,4 @@ class Agent:
         with self._tidying:  # the last time, a thread may still be at it
             changes, self._spool_changes = self._spool_changes, []
             self._spool.apply(changes)
-            while self._rubbish:
-                for directory in self._rubbish.pop().directories_left():
-                    shutil.rmtree(directory, ignore_errors=True)
+            self._children.clear_away()

@@ -12,6 +12,8 @@ import os
 import sys
 from pathlib import Path
 
+from skyward_agent import __version__
+
 DISMISSED = "dismissed"
 """File that marks a home whose node has left."""
 
@@ -19,10 +21,15 @@ DISMISSED = "dismissed"
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits 0 when there is nothing (more) to do, 1 with one line when it cannot run."""
     parser = argparse.ArgumentParser(prog="skyward-agent", description="Runs tasks of a skyward pool on this node.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
     run = commands.add_parser("run", help="run until dismissed")
     run.add_argument("--home", type=Path, required=True, help="the agent's directory")
-    home: Path = parser.parse_args(arguments).home.absolute()
+    commands.add_parser("version", help="print this agent's version")
+    chosen = parser.parse_args(arguments)
+    if chosen.command == "version":
+        print(__version__)  # noqa: T201 - what was asked for
+        return
+    home: Path = chosen.home.absolute()
     if not home.is_dir():
         sys.exit(f"skyward-agent: {home}: no such directory: bootstrap this node first")
     if (home / DISMISSED).exists():

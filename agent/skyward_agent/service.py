@@ -17,10 +17,12 @@ from skyward_agent.agent import Agent, AgentPlace
 from skyward_agent.archive import remove_older
 from skyward_agent.link.identity import CredentialFile, Identity, IdentityError, load_identity
 from skyward_agent.main import DISMISSED
+from skyward_agent.runner.groups import find_groups
 from skyward_agent.runner.leftovers import HOME_VARIABLE, ChildRecords, clear_leftovers
 from skyward_agent.runner.process import ChildPlace, child_environment
 from skyward_agent.runner.tree import become_subreaper
 from skyward_agent.states.commands import ExitReason
+from skyward_agent.updating import start_instead
 
 _log = logging.getLogger("skyward_agent")
 _LOG_BYTES = 5 * 1024 * 1024
@@ -45,6 +47,8 @@ def run_agent(home: Path) -> int:
     _log.info("agent ended reason=%s", reason.value)
     (home / "agent.pid").unlink(missing_ok=True)
     _depart(home, reason)
+    if reason is ExitReason.UPDATED:
+        start_instead(home)
     return 0
 
 
@@ -69,7 +73,8 @@ def _prepare(home: Path, identity: Identity) -> AgentPlace:
     environment = {**child_environment(dict(os.environ), sys.executable), HOME_VARIABLE: str(home)}
     return AgentPlace(
         home=home,
-        children=ChildPlace(sys.executable, str(library), tasks, environment),
+        children=ChildPlace(sys.executable, str(library), tasks, environment, find_groups(home)),
+        digest=library.name.removeprefix("lib-") if library.name.startswith("lib-") else "",
         boot=boot,
         incarnation=uuid.uuid4().hex,
         cpus=len(os.sched_getaffinity(0)),

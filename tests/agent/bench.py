@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import pickle
 import sys
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import skyward_agent
+from skyward_agent.runner.conversation import ChildEvents
 from skyward_agent.runner.messages import FunctionEnded
 from skyward_agent.runner.output import OutputBuffer
-from skyward_agent.runner.process import Child, ChildEvents, ChildPlace, child_environment
+from skyward_agent.runner.parcels import Parcels
+from skyward_agent.runner.process import Child, ChildPlace, child_environment
 from skyward_agent.wire.messages import AttemptId, Failure, Lease, Output
 from tests.agent.payloads import pickled_arguments, pickled_function
 
@@ -29,7 +30,7 @@ class RunnerBench:
         self.tasks.mkdir()
         library = Path(skyward_agent.__file__).parents[1]
         environment = child_environment(dict(os.environ), sys.executable)
-        self._place = ChildPlace(sys.executable, str(library), self.tasks, environment)
+        self.place = ChildPlace(sys.executable, str(library), self.tasks, environment)
         self._events = ChildEvents(self._ready, lambda child: None, self._ended, self._withdrawn, self._died)
         self._count = 0
         self.child: Child | None = None
@@ -44,7 +45,7 @@ class RunnerBench:
         if self.child is None:
             self._is_ready.clear()
             self.is_dead.clear()
-            self.child = Child(0, 1, self._place, self._events)
+            self.child = Child(0, 1, self.place, self._events)
             self.child.start()
         async with asyncio.timeout(20):
             await self._is_ready.wait()
@@ -73,7 +74,7 @@ class RunnerBench:
         answer = await self.run(function, *args, **fields)
         assert isinstance(answer, FunctionEnded), answer
         assert answer.outcome == "Succeeded", answer
-        return pickle.loads(answer.value)
+        return Parcels(str(self.tasks)).open(answer.value)[0]
 
     def text(self, stream: str = "stdout") -> str:
         return b"".join(output.data for output in self.outputs if output.stream == stream).decode(errors="replace")

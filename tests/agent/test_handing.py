@@ -13,9 +13,10 @@ from pathlib import Path
 from typing import Any
 
 import skyward_agent
+from skyward_agent.runner.conversation import ChildEvents
 from skyward_agent.runner.messages import FunctionEnded
 from skyward_agent.runner.output import OutputBuffer
-from skyward_agent.runner.process import Child, ChildEvents, ChildPlace, child_environment
+from skyward_agent.runner.process import Child, ChildPlace, child_environment
 from skyward_agent.wire.messages import AttemptId, Failure, Lease
 from tests.agent.payloads import pickled_arguments, pickled_function
 

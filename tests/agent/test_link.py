@@ -40,6 +40,21 @@ def test_spooled_reports_are_there_for_the_next_incarnation_until_removed(tmp_pa
     assert Spool(tmp_path / "spool").load() == (report(TWO),)
 
 
+@pytest.mark.slow
+def test_ten_thousand_reports_survive_and_go_when_they_are_acknowledged(tmp_path: Path) -> None:
+    reports = [report(AttemptId("task", number, 1, "secret")) for number in range(10_000)]
+    first = Spool(tmp_path / "spool")
+    first.load()
+    first.apply(reports)
+
+    spool = Spool(tmp_path / "spool")
+    found = spool.load()
+    spool.apply([one.id for one in found[1:]])
+
+    assert {one.id for one in found} == {one.id for one in reports}
+    assert Spool(tmp_path / "spool").load() == (found[0],)
+
+
 def test_a_report_that_was_acknowledged_meanwhile_is_not_written(tmp_path: Path) -> None:
     spool = Spool(tmp_path / "spool")
     spool.load()

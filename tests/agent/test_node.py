@@ -19,8 +19,8 @@ from skyward.bootstrap.agent_file import build_agent_file
 from skyward_agent.archive import unpacked
 from skyward_agent.runner.leftovers import HOME_VARIABLE, ChildRecords, clear_leftovers
 from skyward_agent.runner.tree import all_pids, children_of, kill_trees, start_time_of, tree_of
-from skyward_agent.sensors.gpu import parse
 from skyward_agent.sensors.host import HostSensor
+from skyward_agent.sensors.notices import Notice, read_notice
 
 
 def sleeper(**fields: object) -> subprocess.Popen[bytes]:
@@ -33,19 +33,28 @@ def test_host_metrics_are_figures_of_this_host(tmp_path: Path) -> None:
     assert 0 < metrics["memory_used_bytes"] < metrics["memory_total_bytes"]
     assert 0 < metrics["disk_used_bytes"] <= metrics["disk_total_bytes"]
     assert 0 <= metrics["cpu_percent"] <= 100
+    assert metrics["network_received_bytes"] >= 0
+    assert metrics["network_sent_bytes"] >= 0
     assert HostSensor(tmp_path).problem() == ""
 
 
-def test_gpu_lines_become_metrics_and_unsupported_values_are_absent() -> None:
-    text = "NVIDIA H100 80GB HBM3, 97, 1024, 81559, 45\nNVIDIA H100 80GB HBM3, [N/A], 0, 81559, 40\nnonsense\n"
+@pytest.mark.parametrize(
+    ("text", "notice"),
+    [
+        ("1700000000.5 spot reclaim\n", Notice(1700000000.5, "spot reclaim")),
+        ("1700000000", Notice(1700000000.0, "")),
+        ("soon", Notice()),
+        ("-5 past", Notice()),
+        ("nan never", Notice()),
+        (None, Notice()),
+    ],
+    ids=["with-words", "bare", "no-time", "before-all-time", "not-a-number", "absent"],
+)
+def test_a_notice_is_a_time_and_words_in_a_file(tmp_path: Path, text: str | None, notice: Notice) -> None:
+    if text is not None:
+        (tmp_path / "notice").write_text(text)
 
-    names, metrics = parse(text)
-
-    assert names == ("NVIDIA H100 80GB HBM3",) * 2
-    assert metrics["gpu0_percent"] == 97
-    assert metrics["gpu0_memory_used_bytes"] == 1024 * 2**20
-    assert "gpu1_percent" not in metrics
-    assert metrics["gpu1_celsius"] == 40
+    assert read_notice(tmp_path / "notice") == notice
 
 
 def test_processes_of_an_earlier_agent_are_known_by_record_session_or_mark(tmp_path: Path) -> None:

@@ -222,14 +222,19 @@ def test_a_result_of_the_callers_own_class_keeps_its_class(tmp_path: Path) -> No
     with_bench(tmp_path, body)
 
 
-@pytest.mark.slow
-def test_a_result_over_the_limit_fails_with_its_size(tmp_path: Path) -> None:
+def test_a_result_that_the_disk_does_not_take_fails_and_leaves_nothing(tmp_path: Path) -> None:
+    def make() -> bytes:
+        import resource
+
+        resource.setrlimit(resource.RLIMIT_FSIZE, (2**20, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+        return bytes(4 * 1024 * 1024)
+
     async def body(bench: RunnerBench) -> None:
-        answer = ended(await bench.run(lambda: bytes(65 * 1024 * 1024)))
+        answer = ended(await bench.run(make))
 
         assert answer.outcome == "Failed"
-        assert failure_of(answer).type == "PayloadTooLarge"
-        assert "write it to storage" in failure_of(answer).message
+        assert failure_of(answer).type == "skyward.errors.StorageFull"
+        assert not list((bench.tasks.parent / "blobs").iterdir())
 
     with_bench(tmp_path, body)
 

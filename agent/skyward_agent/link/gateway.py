@@ -12,6 +12,7 @@ from typing import Protocol
 from skyward_agent.link.connection import GatewayConnection, connect, pinned_context
 from skyward_agent.link.identity import CredentialFile, IdentityError, gateway_address, load_identity
 from skyward_agent.link.outbox import Outbox
+from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.messages import (
     REFUSED_UNAUTHENTICATED,
     AgentHello,
@@ -27,6 +28,7 @@ from skyward_agent.wire.messages import (
     Returned,
     Started,
     Want,
+    Yield,
 )
 
 _log = logging.getLogger("skyward_agent.link")
@@ -90,12 +92,21 @@ class GatewayLink:
         """More output would only wait."""
         return self._welcome is not None or self._connection is None or self._connection.is_congested
 
+    @property
+    def connection(self) -> FrameConnection | None:
+        """The one that stands, for what is sent beside all that waits here."""
+        return self._connection
+
     def say(self, message: Started | Want | NeedFunctions | Returned) -> None:
         self._outbox.put(message)
         self._flush_soon()
 
     def report(self, report: Report) -> None:
         self._outbox.put_report(report)
+        self._flush_soon()
+
+    def yields(self, made: Yield) -> None:
+        self._outbox.put_yield(made)
         self._flush_soon()
 
     def outputs(self, outputs: Iterable[Output]) -> None:

@@ -21,6 +21,8 @@ from skyward_agent.wire.messages import (
     Returned,
     Started,
     Want,
+    Yield,
+    Yields,
 )
 
 OUTPUT_BYTES = 4 * 1024 * 1024
@@ -34,7 +36,7 @@ def gap_marker(count: int) -> bytes:
     return f"\n[… {count} bytes dropped]\n".encode()
 
 
-Outgoing = Heartbeat | Ping | Started | Outputs | Reports | Returned | NeedFunctions | Want
+Outgoing = Heartbeat | Ping | Started | Outputs | Yields | Reports | Returned | NeedFunctions | Want
 
 
 class Outbox:
@@ -45,6 +47,7 @@ class Outbox:
         self._output_bytes = 0
         self._gaps: dict[tuple[str, int, int, str], tuple[Output, int]] = {}
         """Per stream of an attempt: the last output that was thrown away, and how many bytes with it."""
+        self._yields: list[Yield] = []
         self._reports: dict[AttemptId, Report] = {}
         self._needed: dict[str, None] = {}
         self._returned: list[Returned] = []
@@ -57,6 +60,7 @@ class Outbox:
             or self._started
             or self._outputs
             or self._gaps
+            or self._yields
             or self._reports
             or self._needed
             or self._returned
@@ -76,6 +80,10 @@ class Outbox:
             case Want():
                 self._want = message
 
+    def put_yield(self, made: Yield) -> None:
+        """After the output that came before it, and before the report of its attempt."""
+        self._yields.append(made)
+
     def put_report(self, report: Report) -> None:
         self._reports[report.id] = report
 
@@ -90,6 +98,7 @@ class Outbox:
         """The connection is gone: all but output is said anew, from the agent's state, on the next one."""
         self._signs.clear()
         self._started.clear()
+        self._yields.clear()
         self._reports.clear()
         self._needed.clear()
         self._returned.clear()
@@ -104,6 +113,9 @@ class Outbox:
             self._started.clear()
         if self._outputs or self._gaps:
             taken.append(Outputs(self._next_outputs()))
+        if self._yields and not self._outputs:
+            taken.append(Yields(tuple(self._yields)))
+            self._yields.clear()
         if self._reports and not self._outputs:
             taken.append(Reports(self._next_reports()))
         if self._needed:

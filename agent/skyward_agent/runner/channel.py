@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from skyward_agent.runner.messages import Room
 from skyward_agent.wire.frames import decode, encode
 from skyward_agent.wire.stream import FrameSplitter, joined
 
@@ -146,9 +147,12 @@ class ChildChannel:
             raise EOFError
         return self.hear() if packet == ON_THE_STREAM else decode(memoryview(packet)[_PREFIX:])
 
-    def hear(self) -> Any:
-        """The next message on the stream; errors as of `next`."""
-        return decode(self._read(int.from_bytes(self._read(_PREFIX), "big")))
+    def hear(self, *, rooms: bool = False) -> Any:
+        """The next message on the stream; errors as of `next`. A Room is only for who waits for one."""
+        while True:
+            message = decode(self._read(int.from_bytes(self._read(_PREFIX), "big")))
+            if rooms or not isinstance(message, Room):
+                return message
 
     def say(self, message: Any) -> None:
         for piece in joined(encode(message)):

@@ -16,6 +16,8 @@ from skyward_agent.runner.channel import ChildChannel
 from skyward_agent.runner.execution import Functions, execute
 from skyward_agent.runner.isolation import Isolation, high_descriptor, set_process_traits
 from skyward_agent.runner.messages import CHANNEL_LOST, FunctionEnded, RunFunction, RunnerReady
+from skyward_agent.runner.outlet import Outlet
+from skyward_agent.runner.parcels import Parcels
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.messages import Failure
 
@@ -30,17 +32,19 @@ def main(stream: int, packets: int, parent: int, base_directory: str) -> None:
     sys.argv[1:] = []
     faulthandler.enable()
     facade.install()
+    parcels = Parcels(base_directory)
     isolation = Isolation(base_directory)
+    outlet = Outlet(channel, parcels, isolation.has_written)
     os.register_at_fork(after_in_child=channel.close)
     try:
-        _serve(channel, isolation)
+        _serve(channel, isolation, parcels, outlet)
     except EOFError:
         os._exit(0)
     except OSError:
         os._exit(CHANNEL_LOST)
 
 
-def _serve(channel: ChildChannel, isolation: Isolation) -> None:
+def _serve(channel: ChildChannel, isolation: Isolation, parcels: Parcels, outlet: Outlet) -> None:
     pid = os.getpid()
     functions = Functions()
     env: dict[str, str] = {}
@@ -48,7 +52,7 @@ def _serve(channel: ChildChannel, isolation: Isolation) -> None:
     while True:
         run = channel.next()
         env = env if run.env is None else run.env
-        ended = _run(run, env, functions, isolation)
+        ended = _run(run, env, functions, isolation, parcels, outlet)
         if os.getpid() != pid:
             os._exit(0)  # a fork of this process made by the function, which returned from it as well
         channel.say(ended)
@@ -57,7 +61,14 @@ def _serve(channel: ChildChannel, isolation: Isolation) -> None:
         isolation.put_away()
 
 
-def _run(run: RunFunction, env: dict[str, str], functions: Functions, isolation: Isolation) -> FunctionEnded:
+def _run(
+    run: RunFunction,
+    env: dict[str, str],
+    functions: Functions,
+    isolation: Isolation,
+    parcels: Parcels,
+    outlet: Outlet,
+) -> FunctionEnded:
     began = time.monotonic()
     functions.take_in(run)
     try:
@@ -66,7 +77,7 @@ def _run(run: RunFunction, env: dict[str, str], functions: Functions, isolation:
         message = f"the node could not prepare the task's directory and environment: {error}"
         isolation.leave()
         return FunctionEnded(wire.CHILD_DIED, b"", Failure(wire.CHILD_DIED, message), 0.0, clean=False)
-    ending = execute(run, functions)
+    ending = execute(run, functions, parcels, outlet)
     clean = isolation.leave() and ending.outcome != wire.OUT_OF_MEMORY
     return FunctionEnded(
         ending.outcome,

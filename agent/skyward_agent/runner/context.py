@@ -20,9 +20,16 @@ def read_image_environment(home: Path) -> dict[str, str]:
 
 
 def attempt_environment(
-    image: dict[str, str], configure: Configure, lease: Lease, *, lane: int, accelerators: tuple[str, ...]
+    image: dict[str, str],
+    configure: Configure,
+    lease: Lease,
+    *,
+    lane: int,
+    accelerators: tuple[str, ...],
+    visible: dict[str, str],
 ) -> dict[str, str]:
-    """The image's variables, then the pool's, then the task's: the later ones win."""
+    """What makes its accelerators visible, by their names; then the variables of the image, the pool and the task: the later
+    ones win."""
     frozen = lease.rank >= 0
     info = _node_info(
         configure.node,
@@ -32,7 +39,7 @@ def attempt_environment(
         accelerators,
         lane,
     )
-    return {**image, **configure.env, **lease.env, INFO_VARIABLE: info}
+    return {**visible, **image, **configure.env, **lease.env, INFO_VARIABLE: info}
 
 
 @lru_cache(maxsize=256)

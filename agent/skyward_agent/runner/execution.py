@@ -13,10 +13,11 @@ from typing import Any
 import cloudpickle
 
 from skyward_agent.runner.messages import RunFunction
+from skyward_agent.runner.outlet import Outlet
+from skyward_agent.runner.parcels import Parcels, PayloadLost
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.messages import Failure
 
-MAX_VALUE_BYTES = 64 * 1024 * 1024
 _MAX_EXCEPTION_BYTES = 1024 * 1024
 _MAX_TRACEBACK = 100_000
 _MAX_MESSAGE = 10_000
@@ -57,37 +58,34 @@ class Functions:
         return function
 
 
-def execute(run: RunFunction, functions: Functions) -> Ending:
+def execute(run: RunFunction, functions: Functions, parcels: Parcels, outlet: Outlet) -> Ending:
     """Run user code to its end. Whatever it raises becomes an ending; nothing is raised here."""
     try:
         function = functions.load(run.digest)
-        args, kwargs = pickle.loads(run.arguments)  # noqa: S301 - this process is for that
+        (args, kwargs), envelope = parcels.open(run.arguments)
+    except PayloadLost as error:
+        return Ending(wire.FAILED, failure=Failure("skyward.errors.PayloadLost", str(error)))
     except BaseException as error:
         return _not_loaded(error, run)
     began = time.monotonic()
     try:
         result = function(*args, **kwargs)
+        if envelope is not None and envelope.yields:
+            result = outlet.drain(result)
     except BaseException as error:
         return _raised(error, run, time.monotonic() - began)
     seconds = time.monotonic() - began
     try:
-        return _returned(result, seconds)
+        return Ending(wire.SUCCEEDED, parcels.pack(result), seconds=seconds)
+    except OSError as error:  # the disk, or a pickler that reads a file: either way there is no result
+        return _not_packed(error, seconds)
     except BaseException as error:
         return _not_pickled(result, error, run, seconds)
 
 
-def _returned(result: object, seconds: float) -> Ending:
-    try:
-        value = pickle.dumps(result, protocol=5)
-    except Exception:  # things of the caller's own script travel by value
-        value = cloudpickle.dumps(result, protocol=5)
-    if len(value) > MAX_VALUE_BYTES:
-        message = (
-            f"the result is {len(value)} bytes when pickled; the limit is {MAX_VALUE_BYTES}: "
-            "return less, or write it to storage and return its place"
-        )
-        return Ending(wire.FAILED, failure=Failure("PayloadTooLarge", message), seconds=seconds)
-    return Ending(wire.SUCCEEDED, value, seconds=seconds)
+def _not_packed(error: OSError, seconds: float) -> Ending:
+    message = f"the node cannot keep the result: {error.strerror or error}"
+    return Ending(wire.FAILED, failure=Failure("skyward.errors.StorageFull", message), seconds=seconds)
 
 
 def _not_loaded(error: BaseException, run: RunFunction) -> Ending:
@@ -96,7 +94,7 @@ def _not_loaded(error: BaseException, run: RunFunction) -> Ending:
     if isinstance(error, ModuleNotFoundError):
         message = (
             f"module {error.name!r} is not installed on the node: add the package to spec.image.pip, "
-            "or define what the function needs in the same file"
+            "or, if it is a module of yours, send it along: sky.connect(modules=[...])"
         )
     else:
         message = f"the function or its arguments could not be loaded on the node: {_one_line(error)}"
@@ -125,10 +123,13 @@ def describe(error: BaseException) -> Failure:
 
     SystemExit and KeyboardInterrupt travel in words only: raised again at the caller's side they would end its program.
     """
-    kind = type(error)
-    name = kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+    name, *bases = (_qualified(kind) for kind in type(error).__mro__[:-1])
     pickled = _pickle_exception(error) if isinstance(error, Exception) else b""
-    return Failure(name, _text_of(error)[:_MAX_MESSAGE], _traceback(error), pickled)
+    return Failure(name, _text_of(error)[:_MAX_MESSAGE], _traceback(error), pickled, bases=tuple(bases))
+
+
+def _qualified(kind: type) -> str:
+    return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
 
 
 def _pickle_exception(error: Exception) -> bytes:

@@ -6,9 +6,17 @@ import importlib.util
 import sys
 import types
 
+from skyward_agent.wire.files import File
+from skyward_agent.wire.sampling import DistributedSampler
 from skyward_agent.wire.world import NodeInfo, node_info, shard
 
-_OFFERED = {"NodeInfo": NodeInfo, "node_info": node_info, "shard": shard}
+_OFFERED = {
+    "DistributedSampler": DistributedSampler,
+    "File": File,
+    "NodeInfo": NodeInfo,
+    "node_info": node_info,
+    "shard": shard,
+}
 
 
 class _Facade(types.ModuleType):

@@ -17,10 +17,13 @@ import signal
 import sys
 import termios
 import threading
+import time
 from typing import Any, TextIO
 
+from skyward_agent.runner.traits import Traits
+from skyward_agent.runner.turns import InTurn, Turns
+
 _STANDARD = (0, 1, 2)
-_HANDLED = (signal.SIGTERM, signal.SIGINT, signal.SIGALRM, signal.SIGUSR1, signal.SIGCHLD, signal.SIGPIPE)
 _RESERVED = 32
 _PR_SET_PDEATHSIG = 1
 _PR_SET_CHILD_SUBREAPER = 36
@@ -68,9 +71,8 @@ class Isolation:
         os.umask(self._umask)
         self._saved = {descriptor: high_descriptor(descriptor) for descriptor in _STANDARD}
         self._identities = {descriptor: _identity(descriptor) for descriptor in _STANDARD}
-        self._streams: tuple[TextIO, TextIO, TextIO] = (sys.stdin, self._text(1), self._text(2))
-        self._handlers = {number: signal.getsignal(number) for number in _HANDLED}
-        self._signal_mask = signal.pthread_sigmask(signal.SIG_BLOCK, ())
+        self._streams: tuple[TextIO, TextIO, TextIO] = (sys.stdin, *self._outputs())
+        self._traits = Traits()
         self._recursion_limit = sys.getrecursionlimit()
         self._path = list(sys.path)
         self._argv = list(sys.argv)
@@ -99,7 +101,7 @@ class Isolation:
         if _raw_environment() != self._applied:
             self._reset_environment()
         os.umask(self._umask)
-        self._restore_signals()
+        intact = self._traits.restore() and intact
         sys.path[:] = self._path
         sys.argv[:] = self._argv
         sys.setrecursionlimit(self._recursion_limit)
@@ -120,9 +122,19 @@ class Isolation:
         self._directory = next(self._directories)
         self._made = None
 
+    def _outputs(self) -> tuple[TextIO, TextIO]:
+        """What the task writes to one after the other is read in that order."""
+        turns = Turns(unread)
+        return line_buffered(1, InTurn(1, turns)), line_buffered(2, InTurn(2, turns))
+
+    def has_written(self) -> bool:
+        """As `has_output`, in the midst of a task: what it buffered is written out first."""
+        self._flush()
+        return self.has_output()
+
     def has_output(self) -> bool:
         """Whether the pipes hold output that the agent has not read."""
-        return any(_unread(self._saved[descriptor]) for descriptor in (1, 2))
+        return any(unread(self._saved[descriptor]) for descriptor in (1, 2))
 
     def _flush(self) -> bool:
         """Output comes before the report, whatever the task put in the place of the streams."""
@@ -148,6 +160,8 @@ class Isolation:
         for name, value in env.items():
             os.environ[name] = value
         self._task_variables = env
+        if "TZ" in env:
+            time.tzset()
         self._applied = dict(_raw_environment())
 
     def _reset_environment(self) -> None:
@@ -158,33 +172,27 @@ class Isolation:
         for name, value in self._environment.items():
             if current.get(name) != value:
                 os.environ[name] = value
+        if current.get("TZ") != os.environ.get("TZ"):
+            time.tzset()
         self._task_variables = {}
         self._applied = dict(_raw_environment())
-
-    def _restore_signals(self) -> None:
-        signal.setitimer(signal.ITIMER_REAL, 0)
-        for number, handler in self._handlers.items():
-            if signal.getsignal(number) is not handler:
-                signal.signal(number, handler)
-        signal.pthread_sigmask(signal.SIG_SETMASK, self._signal_mask)
 
     def _use_streams(self) -> None:
         """The task's output streams, opened anew when it closed them."""
         if any(stream.closed for stream in self._streams):
             stdin = open(os.dup(self._saved[0]))  # noqa: SIM115 - lives as long as the process
-            self._streams = (stdin, self._text(1), self._text(2))
+            self._streams = (stdin, *self._outputs())
         sys.stdin, sys.stdout, sys.stderr = self._streams
         sys.__stdin__, sys.__stdout__, sys.__stderr__ = self._streams  # type: ignore[misc, assignment]
 
-    def _text(self, descriptor: int) -> TextIO:
-        """Line-buffered, never failing on a character; closing it leaves the descriptor open."""
-        raw = io.FileIO(descriptor, "w", closefd=False)
-        return io.TextIOWrapper(
-            io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True
-        )
-
     def _threads_survive(self) -> bool:
         return any(thread.is_alive() and thread not in self._threads for thread in threading.enumerate())
+
+
+def line_buffered(descriptor: int, raw: io.RawIOBase | None = None) -> TextIO:
+    """A stream that never fails on a character; closing it leaves the descriptor open. `raw` writes to it."""
+    raw = raw or io.FileIO(descriptor, "w", closefd=False)
+    return io.TextIOWrapper(io.BufferedWriter(raw), encoding="utf-8", errors="backslashreplace", line_buffering=True)
 
 
 def _raw_environment() -> dict[Any, Any]:
@@ -198,7 +206,7 @@ def _which(directory: str) -> tuple[int, int, int]:
     return status.st_dev, status.st_ino, status.st_mode
 
 
-def _unread(pipe: int) -> int:
+def unread(pipe: int) -> int:
     """Bytes in a pipe, seen from either end."""
     try:
         return int.from_bytes(fcntl.ioctl(pipe, termios.FIONREAD, b"\0\0\0\0"), sys.byteorder)

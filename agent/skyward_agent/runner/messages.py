@@ -9,6 +9,10 @@ from skyward_agent.wire.messages import Failure
 
 CHANNEL_LOST = 113
 """Exit status of a child that can no longer speak to its agent."""
+OPEN = "open"
+"""To a process of threads, with a key and four descriptors: have a thread that serves these."""
+INTERRUPT = "interrupt"
+"""To a process of threads, with a key: ask that thread to end."""
 
 
 @message
@@ -25,6 +29,8 @@ class RunFunction:
     memory_limited: bool
     env: dict[str, str] | None = None
     """None when it is that of the attempt before."""
+    refusal: str = ""
+    """Why this attempt cannot run here; empty when it can."""
 
 
 @message
@@ -40,6 +46,29 @@ class FunctionEnded:
     """From taking the attempt up to this answer."""
     wrote: bool = False
     """Output of it is in the pipes: the child waits for Drained, so that it is told apart from the next one's."""
+
+
+@message
+@dataclass(frozen=True, slots=True)
+class Yielded:
+    """The function yielded. The child goes on when it has room."""
+
+    number: int
+    value: bytes
+    wrote: bool
+    """Output from before is in the pipes: the child waits for Drained."""
+    stream: int
+    """Which of this child's streams."""
+
+
+@message
+@dataclass(frozen=True, slots=True)
+class Room:
+    """So many values were taken; the child may go on to `until`. May come late, when the child is at another stream."""
+
+    stream: int
+    received: int
+    until: int
 
 
 @message

@@ -5,13 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from enum import StrEnum
 
-from skyward_agent.wire.messages import AttemptId, Lease, NeedFunctions, Report, Returned, Started, Want
+from skyward_agent.wire.messages import PROCESS, AttemptId, Lease, NeedFunctions, Report, Returned, Started, Want
 
 
 class ExitReason(StrEnum):
     DISMISSED = "dismissed"
     SUPERSEDED = "superseded"
     TERMINATED = "terminated"
+    UPDATED = "updated"
+    """Another version of the agent is in place: start it."""
     ORPHANED = "orphaned"
     """No word from the operator for longer than the pool allows."""
 
@@ -20,6 +22,8 @@ class ExitReason(StrEnum):
 class SpawnChild:
     lane: int
     child: int
+    executor: str = PROCESS
+    """A process of its own, or a thread of the one that all such lanes share."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -9,7 +9,7 @@ from skyward_agent.states.backlog import Backlog
 from skyward_agent.states.commands import Command, RunAttempt, SpawnChild, StopChild, TakeBack
 from skyward_agent.states.lanes import Lane, LaneState
 from skyward_agent.states.shelf import FunctionShelf
-from skyward_agent.wire.messages import AttemptId
+from skyward_agent.wire.messages import PROCESS, AttemptId
 
 FAILED_STARTS_SHOWN = 3
 
@@ -20,6 +20,7 @@ class Crew:
     def __init__(self) -> None:
         self.lanes: list[Lane] = []
         self.wanted = 1  # the first child warms up while the gateway is still being reached
+        self.executor = PROCESS
         self.commands: list[Command] = []
 
     def __iter__(self) -> Iterator[Lane]:
@@ -27,7 +28,8 @@ class Crew:
 
     @property
     def wanted_lanes(self) -> list[Lane]:
-        return self.lanes[: self.wanted]
+        """Those that may take work."""
+        return [lane for lane in self.lanes[: self.wanted] if self._is_right(lane)]
 
     @property
     def busy(self) -> int:
@@ -93,8 +95,11 @@ class Crew:
         self.commands.append(StopChild(lane.index, lane.child, kill=at_once))
 
     def resize(self, now: float) -> None:
-        """Lanes over the wanted number go as soon as they are free, from the end; missing ones and missing children come."""
-        for lane in self.lanes[self.wanted :]:
+        """Lanes over the wanted number, and children of the wrong kind, go as soon as they are free, from the end; missing
+        ones and missing children come."""
+        for lane in self.lanes:
+            if lane.index < self.wanted and self._is_right(lane):
+                continue
             self.fetch(lane)
             if lane.lease is None and lane.state is not LaneState.STOPPING:
                 self.stop(lane, now, at_once=True)
@@ -102,10 +107,13 @@ class Crew:
             self.lanes.pop()
         while len(self.lanes) < self.wanted:
             self.lanes.append(Lane(len(self.lanes), respawn_at=now))
-        for lane in self.wanted_lanes:
+        for lane in self.lanes[: self.wanted]:
             if lane.state is LaneState.EMPTY and now >= lane.respawn_at:
-                lane.start()
-                self.commands.append(SpawnChild(lane.index, lane.child))
+                lane.start(self.executor)
+                self.commands.append(SpawnChild(lane.index, lane.child, self.executor))
+
+    def _is_right(self, lane: Lane) -> bool:
+        return lane.executor == self.executor or lane.state is LaneState.EMPTY
 
     def dispatch(self, queued: Backlog, shelf: FunctionShelf, pace: Pace, now: float) -> tuple[AttemptId, ...]:
         """Give each idle lane the oldest lease whose function is here, then quick ones to lanes whose children have few.
@@ -116,7 +124,7 @@ class Crew:
             for lane in lanes:
                 if lane.state is LaneState.IDLE:
                     given += self._give(lane, 1, queued, shelf, now)
-            share = -(-queued.ready // len(lanes))
+            share = -(-queued.ready // max(1, len(lanes)))
             for lane in lanes:
                 given += self._give(lane, min(share, lane.room(pace.at_hand)), queued, shelf, now)
         elif self.idle:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from skyward_agent.states.verdicts import Verdict
-from skyward_agent.wire.messages import AttemptId, Lease
+from skyward_agent.wire.messages import PROCESS, AttemptId, Lease
 
 GRACE_S = 2.0
 """Between asking a child's process tree to end and killing it."""
@@ -38,6 +38,8 @@ class Lane:
     child: int = 0
     """Number of its latest child; raised with every start."""
     state: LaneState = LaneState.EMPTY
+    executor: str = PROCESS
+    """What its child is."""
     respawn_at: float = 0.0
     failed_starts: int = 0
     last_failure: str = ""
@@ -61,8 +63,9 @@ class Lane:
             return self.kill_at
         return self.timeout_at
 
-    def start(self) -> None:
+    def start(self, executor: str) -> None:
         self.child += 1
+        self.executor = executor
         self.state = LaneState.STARTING
 
     def run(self, lease: Lease, now: float) -> None:

@@ -11,7 +11,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from skyward_agent.states import verdicts
-from skyward_agent.states.appetite import Credit, Pace
+from skyward_agent.states.appetite import Pace
+from skyward_agent.states.asking import Asking
 from skyward_agent.states.backlog import Backlog
 from skyward_agent.states.commands import (
     Command,
@@ -25,7 +26,7 @@ from skyward_agent.states.commands import (
 from skyward_agent.states.crew import Crew
 from skyward_agent.states.lanes import LaneState
 from skyward_agent.states.ledger import Ledger
-from skyward_agent.states.shelf import Enquiries, FunctionShelf
+from skyward_agent.states.shelf import FunctionShelf
 from skyward_agent.states.stimuli import (
     Abandoned,
     Acknowledged,
@@ -39,12 +40,14 @@ from skyward_agent.states.stimuli import (
     FunctionsArrived,
     Leased,
     MemoryExceeded,
+    ProcessesExceeded,
     Recalled,
     Stimulus,
     Superseded,
     TakenBack,
     Terminated,
     Tick,
+    Updated,
     Welcomed,
 )
 from skyward_agent.wire import messages as wire
@@ -52,16 +55,13 @@ from skyward_agent.wire.messages import (
     AttemptId,
     Configure,
     Lease,
-    NeedFunctions,
     Report,
     Returned,
     Started,
-    Want,
 )
 
-MAX_UNACKNOWLEDGED = 1024
-MAX_UNACKNOWLEDGED_BYTES = 256 * 1024 * 1024
-"""Past either, no more work is wanted until the gateway has caught up."""
+UPDATE_PATIENCE_S = 60.0
+"""How long another version of the agent waits for a moment in which nothing runs; from then on no more work is taken."""
 SHELF_BYTES = 256 * 1024 * 1024
 SHELF_COUNT = 1024
 
@@ -78,14 +78,16 @@ class AgentMachine:
         self._connected = False
         self._contact = now
         self._orphan_timeout_s = orphan_timeout_s
-        self._credit = Credit()
         self._pace = Pace()
         self._queued = Backlog()
-        self._enquiries = Enquiries()
         self._shelf = FunctionShelf(limit_bytes=SHELF_BYTES, limit_count=SHELF_COUNT)
         self._ledger = Ledger(spooled)
+        self._asking = Asking(self._crew, self._queued, self._ledger, self._pace)
         self._deferred: list[Stimulus] = []
         """What can be decided only when it is known what a child has begun."""
+        self._update_due: float | None = None
+        """Another version of the agent is in place; from then on it has waited long enough."""
+        self._makes_way = False
         self._leaving: ExitReason | None = None
         self._exited = False
         self._commands = self._crew.commands
@@ -120,7 +122,9 @@ class AgentMachine:
         if not self._connected and self._orphan_timeout_s is not None and self._leaving is None:
             times.append(self._contact + self._orphan_timeout_s)
         if self._connected:
-            times.append(self._enquiries.deadline())
+            times.append(self._asking.deadline())
+        if not self._makes_way and self._leaving is None:
+            times.append(self._update_due)
         return min((time for time in times if time is not None), default=None)
 
     def handle(self, stimulus: Stimulus, now: float) -> list[Command]:
@@ -150,7 +154,9 @@ class AgentMachine:
             case ChildDied():
                 self._child_died(stimulus, now)
             case MemoryExceeded():
-                self._memory_exceeded(stimulus, now)
+                self._exceeded(stimulus, verdicts.out_of_memory(stimulus), now)
+            case ProcessesExceeded():
+                self._exceeded(stimulus, verdicts.too_many_processes(stimulus), now)
             case Welcomed(configure, abandon):
                 self._welcomed(configure, abandon, now)
             case Disconnected():
@@ -168,6 +174,8 @@ class AgentMachine:
                     self._give_back(self._queued.remove_all(attempts))
             case Dismissed():
                 self._leave(ExitReason.DISMISSED, now)
+            case Updated():
+                self._update_due = now + UPDATE_PATIENCE_S if self._update_due is None else self._update_due
             case Superseded():
                 self._leave(ExitReason.SUPERSEDED, now)
             case Terminated():
@@ -175,8 +183,7 @@ class AgentMachine:
 
     def _welcomed(self, configure: Configure, abandon: tuple[AttemptId, ...], now: float) -> None:
         self._connected = True
-        self._credit.reset()
-        self._enquiries.clear()
+        self._asking.connected()
         self._forget(abandon)
         self._disown(abandon, now)
         self._configure(configure)
@@ -197,13 +204,14 @@ class AgentMachine:
             return
         self._configured = True
         self._crew.wanted = configure.lanes if configure.lanes > 0 else self._cpus
+        self._crew.executor = configure.executor
         if not self._schedulable:
             self._give_all_back()
 
     def _leased(self, leases: tuple[Lease, ...], functions: tuple[wire.Function, ...]) -> None:
-        self._credit.use(len(leases))
+        self._asking.received(len(leases))
         self._put_functions(functions)
-        if self._leaving is not None or not self._schedulable:
+        if self._leaving is not None or not self._schedulable or self._makes_way:
             self._give_back(tuple(lease.id for lease in leases))
             return
         known = set(self.held())
@@ -228,7 +236,7 @@ class AgentMachine:
             needed = self._queued.functions()
             for function in functions:
                 self._shelf.put(function, needed)
-                self._enquiries.forget(function.digest)
+                self._asking.came(function.digest)
             self._queued.sort_out(self._shelf)
 
     def _forget(self, attempts: tuple[AttemptId, ...]) -> None:
@@ -279,7 +287,7 @@ class AgentMachine:
         deferred, self._deferred = self._deferred, []
         for stimulus in deferred:
             self._take(stimulus, now)
-        if self._leaving is not None or not self._schedulable:
+        if self._leaving is not None or not self._schedulable or self._makes_way:
             self._give_back(self._queued.clear())
 
     # --- children ------------------------------------------------------------------------------------------------
@@ -314,12 +322,12 @@ class AgentMachine:
             self._report(verdicts.at_death(lane.lease.id, lane.verdict, said), now)
         lane.empty(now, said.failure.message)
 
-    def _memory_exceeded(self, said: MemoryExceeded, now: float) -> None:
+    def _exceeded(self, said: MemoryExceeded | ProcessesExceeded, verdict: verdicts.Verdict, now: float) -> None:
         lane = self._crew.of_child(said.lane, said.child)
         if lane is None or lane.state is not LaneState.BUSY or lane.lease is None:
             return
         if not self._must_wait_for((lane.lease.id,), said):
-            lane.verdict = verdicts.out_of_memory(said)
+            lane.verdict = verdict
             self._crew.stop(lane, now, at_once=True)
 
     # --- leaving -------------------------------------------------------------------------------------------------
@@ -335,10 +343,20 @@ class AgentMachine:
         for lane in self._crew:
             self._crew.stop(lane, now, at_once=for_good or lane.lease is None)
 
+    def _make_way(self, due: float, now: float) -> None:
+        """For another version of the agent: as soon as nothing runs, which is brought about once it has waited for long."""
+        if now >= due:
+            self._makes_way = True
+            self._give_all_back()
+        if not self._crew.busy and not self._queued:
+            self._leave(ExitReason.UPDATED, now)
+
     # --- after every stimulus ------------------------------------------------------------------------------------
 
     def _settle(self, now: float) -> None:
         self._enforce_time(now)
+        if self._update_due is not None and self._leaving is None:
+            self._make_way(self._update_due, now)
         if self._leaving is None:
             self._crew.resize(now)
             given = self._crew.dispatch(self._queued, self._shelf, self._pace, now)
@@ -349,7 +367,7 @@ class AgentMachine:
             self._exited = True
         settle_now = not self._connected or self._leaving is not None
         self._commands.extend(Spool(report) for report in self._ledger.to_spool(now, all_of_them=settle_now))
-        self._say_wants(now)
+        self._ask(now)
         if self._exited and self._leaving is not None:
             self._commands.append(Exit(self._leaving))
 
@@ -367,26 +385,10 @@ class AgentMachine:
             elif lane.kill_at is not None and now >= lane.kill_at:
                 self._crew.stop(lane, now, at_once=True)
 
-    def _say_wants(self, now: float) -> None:
-        if not self._connected:
-            return
-        due = self._enquiries.due(self._queued.missing(), now)
-        if due:
-            self._commands.append(Send(NeedFunctions(due)))
-        capacity = self._capacity(now)
-        if self._credit.is_news(capacity, idle=self._crew.idle):
-            self._credit.said = capacity
-            self._commands.append(Send(Want(capacity, self._credit.received)))
-
-    def _capacity(self, now: float) -> int:
-        """Attempts it could take now: one for each lane, and about AHEAD_S of work behind each that is not at a slow one."""
-        behind = len(self._ledger) >= MAX_UNACKNOWLEDGED or self._ledger.held_bytes >= MAX_UNACKNOWLEDGED_BYTES
-        if behind or not self._schedulable or not self.ready:
-            return 0
-        lanes = self._crew.wanted_lanes
-        slow = sum(1 for lane in lanes if lane.lease is not None and now - lane.began_at > self._pace.slow_s)
-        held = len(self._queued) + sum(len(lane.waiting) + (lane.lease is not None) for lane in self._crew)
-        return max(0, self._crew.wanted + (len(lanes) - slow) * self._pace.ahead - held)
+    def _ask(self, now: float) -> None:
+        if self._connected:
+            may_take = self._schedulable and self.ready and not self._makes_way
+            self._commands.extend(Send(one) for one in self._asking.due(now, may_take=may_take))
 
     def _report(self, report: Report, now: float) -> None:
         self._ledger.add(report, now)

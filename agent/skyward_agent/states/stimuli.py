@@ -119,6 +119,14 @@ class MemoryExceeded:
 
 
 @dataclass(frozen=True, slots=True)
+class ProcessesExceeded:
+    lane: int
+    child: int
+    limit: int
+    count: int
+
+
+@dataclass(frozen=True, slots=True)
 class Tick:
     """Time has passed: a deadline may be due."""
 
@@ -128,6 +136,11 @@ class Dismissed:
     """The node leaves: stop everything and never come back."""
 
     reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """Another version of the agent is in place."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,8 +168,10 @@ Stimulus = (
     | ChildFinished
     | ChildDied
     | MemoryExceeded
+    | ProcessesExceeded
     | Tick
     | Dismissed
     | Superseded
+    | Updated
     | Terminated
 )

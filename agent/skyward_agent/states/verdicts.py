@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skyward_agent.states.stimuli import ChildDied, MemoryExceeded
+from skyward_agent.states.stimuli import ChildDied, MemoryExceeded, ProcessesExceeded
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.messages import AttemptId, Failure, Lease, Report
 
@@ -30,6 +30,12 @@ def out_of_memory(said: MemoryExceeded) -> Verdict:
     message = f"used more memory than its limit of {said.limit_bytes // 2**20} MiB (resources.memory) and was stopped"
     evidence = {"limit_bytes": str(said.limit_bytes), "peak_bytes": str(said.peak_bytes)}
     return Verdict(wire.OUT_OF_MEMORY, Failure(wire.OUT_OF_MEMORY, message, evidence=evidence))
+
+
+def too_many_processes(said: ProcessesExceeded) -> Verdict:
+    message = f"started {said.count} processes, more than the {said.limit} that one task may have, and was stopped"
+    evidence = {"limit_processes": str(said.limit), "processes": str(said.count)}
+    return Verdict(wire.CHILD_DIED, Failure(wire.CHILD_DIED, message, evidence=evidence))
 
 
 def at_death(attempt: AttemptId, verdict: Verdict | None, said: ChildDied) -> Report:

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from skyward_agent.wire.frames import MAX_FRAME_BYTES, FrameError, decode, encode, frame_length
+from skyward_agent.wire.read_buffer import QUIET_BYTES, read_little, read_much
 
 GREETING_LIMIT_BYTES = 256 * 1024
 """The largest frame taken from a peer that has not said who it is: an agent's greeting names every attempt it holds."""
@@ -20,6 +21,7 @@ _PREFIX = 4
 _CHUNK_BYTES = 16 * 1024
 _WRITE_BYTES = 256 * 1024
 _HIGH_WATER_BYTES = 1024 * 1024
+LATER_S = 0.002
 
 
 class FrameConnection(asyncio.BufferedProtocol):
@@ -45,6 +47,7 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._outgoing: deque[bytes | memoryview] = deque()
         self._outgoing_bytes = 0
         self._is_flushing = False
+        self._later: asyncio.TimerHandle | None = None
         self._is_paused = False
         self._writable = asyncio.Event()
         self._writable.set()
@@ -59,14 +62,23 @@ class FrameConnection(asyncio.BufferedProtocol):
 
         Raises FrameError for a message over the limit. Senders of much look at `is_congested` or await `writable`.
         """
+        if self._put(message) and not self._is_flushing and not self._is_paused:
+            self._is_flushing = True
+            self._loop.call_soon(self._flush)
+
+    def send_later(self, message: Any) -> None:
+        """As `send`, for what the peer does not wait for: it leaves with whatever is sent next, or `LATER_S` from now. To be
+        woken costs the peer more than to read."""
+        if self._put(message) and not self._is_flushing and not self._is_paused and self._later is None:
+            self._later = self._loop.call_later(LATER_S, self._flush)
+
+    def _put(self, message: Any) -> bool:
         if self._closing or self._transport is None:
-            return
+            return False
         for part in encode(message):
             self._outgoing.append(part)
             self._outgoing_bytes += len(part)
-        if not self._is_flushing and not self._is_paused:
-            self._is_flushing = True
-            self._loop.call_soon(self._flush)
+        return True
 
     @property
     def is_congested(self) -> bool:
@@ -79,6 +91,9 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def _flush(self) -> None:
         self._is_flushing = False
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         transport = self._transport
         if transport is None or transport.is_closing():
             self._outgoing.clear()
@@ -163,6 +178,7 @@ class FrameConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
+        read_little(transport)
         self._alive_at = self._loop.time()
         if self.on_connected is not None:
             self.on_connected()
@@ -172,6 +188,9 @@ class FrameConnection(asyncio.BufferedProtocol):
         self.error = self.error or exc
         self._outgoing.clear()
         self._outgoing_bytes = 0
+        if self._later is not None:
+            self._later.cancel()
+            self._later = None
         self._writable.set()
         self.closed.set()
 
@@ -224,6 +243,8 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def _begin_large(self, body: int, length: int) -> None:
         """The frame does not fit the chunk: read the rest of it into memory of its own."""
+        if length > QUIET_BYTES:
+            read_much(self._transport)
         self._large = memoryview(bytearray(length))
         self._large_filled = self._filled - body
         self._large[: self._large_filled] = self._chunk[body : self._filled]

@@ -144,6 +144,8 @@ def _field_codec(hint: Any) -> tuple[_Pack, _Unpack]:
         )
     if hint is bytes:
         return _pack_bytes, lambda value, blobs: bytes(blobs[value])
+    if hint is memoryview:  # not copied: whoever keeps it copies it
+        return _pack_bytes, lambda value, blobs: blobs[value]
     if origin is tuple and len(arguments) == 2 and arguments[1] is Ellipsis:
         pack, unpack = _field_codec(arguments[0])
         return (
@@ -164,7 +166,7 @@ def _as_it_is(value: Any, blobs: list[bytes]) -> Any:
     return value
 
 
-def _pack_bytes(value: bytes, blobs: list[bytes]) -> int:
+def _pack_bytes(value: Any, blobs: list[Any]) -> int:
     blobs.append(value)
     return len(blobs) - 1
 

@@ -5,12 +5,15 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
+from contextvars import ContextVar
 from dataclasses import asdict, dataclass
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 INFO_VARIABLE = "SKYWARD_NODE_INFO"
 """Environment variable in which a child process finds its NodeInfo, as JSON."""
+INFO_OF_THREAD: ContextVar[str | None] = ContextVar("skyward_node_info", default=None)
+"""The same, where several functions share a process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,7 +45,7 @@ class NodeInfo:
 
 def node_info() -> NodeInfo:
     """The node this function runs on. Raises RuntimeError outside a task."""
-    text = os.environ.get(INFO_VARIABLE)
+    text = INFO_OF_THREAD.get() or os.environ.get(INFO_VARIABLE)
     if text is None:
         raise RuntimeError("node_info() works inside a function that runs on a pool")
     return NodeInfo.from_json(text)

@@ -8,6 +8,9 @@ from skyward_agent.wire.frames import message
 from skyward_agent.wire.messages.attempts import AttemptId, Failure
 from skyward_agent.wire.messages.both import VERSION, Peer
 
+PROCESS = "process"
+THREAD = "thread"
+
 
 @message
 @dataclass(frozen=True, slots=True)
@@ -30,6 +33,10 @@ class AgentHello:
     cpus: int = 1
     running: tuple[AttemptId, ...] = ()
     """Attempts this incarnation still holds: running, or finished and not yet acknowledged."""
+    digest: str = ""
+    """Of the agent file that this agent was started from; empty when it does not know."""
+    limits: str = ""
+    """What keeps tasks within their limits here: `cgroup`, or `watch` where only the agent does."""
 
 
 @message
@@ -42,6 +49,10 @@ class AgentWelcome:
     """Attempts of the hello that are no longer this agent's: kill them, drop their results."""
     heartbeat_s: float = 5.0
     version: int = VERSION
+    shared: str = ""
+    """The directory through which files are handed over, for an agent that finds it to be the operator's own."""
+    proof: str = ""
+    """What its file `proof` then holds."""
 
 
 @message
@@ -60,6 +71,8 @@ class Configure:
     memory_bytes: int | None = None
     orphan_timeout_s: float | None = None
     health_check: HealthCheck | None = None
+    executor: str = PROCESS
+    """What runs a lane's tasks: `process`, or `thread` for threads of one process."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +226,16 @@ class Returned:
     no work or leaves."""
 
     attempts: tuple[AttemptId, ...]
+
+
+@message
+@dataclass(frozen=True, slots=True)
+class Update:
+    """This operator ships another agent file: put it in place, and start it once what runs has ended."""
+
+    digest: str
+    """First sixteen hex digits of its sha256."""
+    data: bytes
 
 
 @message

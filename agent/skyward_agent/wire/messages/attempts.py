@@ -48,6 +48,8 @@ class Failure:
     """The pickled exception; empty when it could not be pickled."""
     evidence: dict[str, str] = field(default_factory=dict)
     """Signal, exit code, last output, memory: what an infrastructure outcome leaves behind."""
+    bases: tuple[str, ...] = ()
+    """Qualified names of the exception's base classes, nearest first: what a retry may be asked for by."""
 
 
 @dataclass(frozen=True, slots=True)

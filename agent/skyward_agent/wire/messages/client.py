@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from skyward_agent.wire.frames import message
-from skyward_agent.wire.messages.attempts import Failure
+from skyward_agent.wire.messages.attempts import INFRASTRUCTURE, Failure
 from skyward_agent.wire.messages.both import VERSION
 
 
@@ -23,6 +23,9 @@ class ClientHello:
 class ClientWelcome:
     installation: str
     version: int = VERSION
+    shared: str = ""
+    """As in AgentWelcome."""
+    proof: str = ""
 
 
 @message
@@ -32,6 +35,41 @@ class PutFunction:
 
     digest: str
     data: bytes
+
+
+AT_LEAST_ONCE = "at-least-once"
+AT_MOST_ONCE = "at-most-once"
+FAIL = "fail"
+RETRY = "retry"
+REPLACE_RANK = "replaceRank"
+
+
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """What is promised of a task beyond one ordinary call. As it stands here, it is that of an ordinary one."""
+
+    delivery: str = AT_LEAST_ONCE
+    retry_on: tuple[str, ...] = ()
+    """Qualified names of exception classes (their subclasses count), or outcomes of user code like `TimedOut`."""
+    max_retries: int = 0
+    """No exception is tried again once more than that many attempts of the item have counted."""
+    retry_causes: tuple[str, ...] = INFRASTRUCTURE
+    """Infrastructure outcomes after which an item is tried again."""
+    backoff_s: float = 1.0
+    """Before the first retry of an exception; doubled with each, and shortened by up to half by chance."""
+    backoff_max_s: float = 60.0
+    deadline_at: float | None = None
+    """Seconds since 1970: what is not done by then ends TimedOut."""
+    deadline_s: float | None = None
+    """The same, from when the operator accepts the task."""
+    fairness_key: str = ""
+    """Whose turn it takes among tasks of its priority; empty: the submitter's."""
+    selector: dict[str, str] = field(default_factory=dict)
+    """Labels and fields that a node must have."""
+    on_node_loss: str = FAIL
+    """Broadcast: what becomes of a lost node's rank."""
+    ttl_s: float = 3600.0
+    """How long it is kept after it finished; 0: until a client says that it has the results, an hour at most."""
 
 
 @message
@@ -58,6 +96,8 @@ class Submit:
     env: dict[str, str] = field(default_factory=dict)
     stream: bool = True
     """Send the task's output to this connection."""
+    policy: Policy | None = None
+    """None: that of an ordinary call."""
 
 
 @message
@@ -109,10 +149,14 @@ class Attach:
 @message
 @dataclass(frozen=True, slots=True)
 class Attached:
+    """The answer to Attach; with request 0, said again to its other followers when an open map grew or was closed."""
+
     request: int
     task: str
     items: int
     open: bool
+    mode: str = "run"
+    name: str = ""
 
 
 @message
@@ -122,6 +166,8 @@ class Cancel:
 
     request: int
     task: str
+    waiting_only: bool = False
+    """Leave the task as it is when a node holds any of it."""
 
 
 @message
@@ -149,3 +195,11 @@ class Result:
 @dataclass(frozen=True, slots=True)
 class Results:
     results: tuple[Result, ...]
+
+
+@message
+@dataclass(frozen=True, slots=True)
+class Delivered:
+    """The client has every result of these tasks: one that is kept only until then may go. Not answered."""
+
+    tasks: tuple[str, ...]
