@@ -5,21 +5,17 @@ from __future__ import annotations
 import asyncio
 import traceback
 
-from skyward.store import memory_store
 from tests.properties.ending_laws import check_ending
 from tests.properties.guard_laws import check_guards
 from tests.properties.template_laws import check_template
 from tests.properties.volume import Kind, check
-from tests.queue.test_model import History
-from tests.queue.world import QueueWorld
+from tests.queue.test_model import run_history
 from tests.simulation.silence import be_silent
-from tests.store.world import CountingIds, StillClock
 
 GUARDS = "guards"
 ENDING = "ending"
 QUEUE = "queue"
 TEMPLATE = "template"
-_QUEUE_STEPS = 120
 
 
 def broken_law(kind: str, seed: int) -> tuple[str, str] | None:
@@ -33,7 +29,7 @@ def broken_law(kind: str, seed: int) -> tuple[str, str] | None:
             check_template(seed)
         elif kind == QUEUE:
             be_silent()
-            asyncio.run(_queue_history(seed))
+            asyncio.run(run_history(seed))
         else:
             check(Kind(kind), seed)
     except AssertionError as error:
@@ -41,12 +37,3 @@ def broken_law(kind: str, seed: int) -> tuple[str, str] | None:
         law = next((frame.name for frame in reversed(frames) if "/tests/" in frame.filename), kind)
         return law.strip("_"), str(error).splitlines()[0] if str(error) else f"line {frames[-1].lineno}"
     return None
-
-
-async def _queue_history(seed: int) -> None:
-    """The task queue does what its model does, step by step, and loses nothing."""
-    world = QueueWorld(memory_store(StillClock(), CountingIds()))
-    history = History(world, await world.queue(), seed)
-    for _ in range(_QUEUE_STEPS):
-        await history.step()
-    await history.finish()

@@ -128,7 +128,8 @@ class Turmoil(TinyWorld):
     def _apply(self, action: PoolAction) -> None:
         if isinstance(action, KeepNode):
             node = self.nodes[action.node]
-            self.nodes[action.node] = node.replace(status=node.status.replace(failure=action.message))
+            status = node.status.replace(failure=action.message, failed_at=to_time(int(self.now)))
+            self.nodes[action.node] = node.replace(status=status)
             return
         super()._apply(action)
         node_or_none = self.nodes.get(getattr(action, "node", ""))

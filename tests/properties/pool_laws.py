@@ -170,7 +170,9 @@ def _replaces_within_every_limit(world: Judged) -> None:
     budget = strictest(spec.disruption.budgets, spec.nodes, world.now).nodes if working else None
     assert budget is None or len(working) + leaving <= budget, "beyond the disruption budget"
     if spec.rollout.strategy == "Recreate":
-        live = [one for one in world.before if one.place is not Place.GONE and one.place is not Place.KEPT]
+        kept = {one.node for one in world.plan.actions if isinstance(one, KeepNode)}
+        away = (Place.GONE, Place.KEPT)
+        live = [one for one in world.before if one.place not in away and one.key not in kept]
         assert not (world.created and any(one.outdated for one in live)), "two templates at once"
         return
     left = sum(world.available.holds(member) for member in world.standing)

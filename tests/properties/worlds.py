@@ -254,9 +254,8 @@ def applied(observed: ObservedPool, plan: PoolPlan, now: float) -> ObservedPool:
             nodes[action.node] = replace(one, node=one.node.replace(metadata=metadata, status=status))
         elif isinstance(action, KeepNode):
             one = nodes[action.node]
-            nodes[action.node] = replace(
-                one, node=one.node.replace(status=one.node.status.replace(failure=action.message))
-            )
+            status = one.node.status.replace(failure=action.message, failed_at=to_time(int(now)))
+            nodes[action.node] = replace(one, node=one.node.replace(status=status))
         else:
             del nodes[action.node]
     return replace(observed, nodes=tuple(nodes.values()))

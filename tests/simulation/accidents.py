@@ -26,7 +26,6 @@ def accidents(world: World) -> dict[str, Callable[[], bool]]:
             seconds = faults.between(kind, low, high)
             world.tell("files", f"{kind} for {seconds:.0f} s")
             begin()
-            desire.look()
 
             def end() -> None:
                 busy.discard(kind)

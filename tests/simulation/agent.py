@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from skyward_agent.states import stimuli
@@ -23,6 +24,7 @@ from skyward_agent.states.commands import (
 from skyward_agent.states.machine import AgentMachine
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.messages import AgentHello, AgentWelcome, AttemptId, Failure, Heartbeat, Lease, Reports
+from tests.simulation.strangers import FORGED, KINDS, forged
 from tests.simulation.wire import Connection
 
 if TYPE_CHECKING:
@@ -35,6 +37,7 @@ _BACKOFF_S = (0.1, 5.0)
 _WELCOME_S = 20.0
 _WARM_S = 0.7
 _KILL_S = 0.05
+_AGAIN = "repeated-report"
 
 
 class SimAgent:
@@ -64,7 +67,17 @@ class SimAgent:
     def holds_any(self) -> bool:
         return bool(self._machine.held())
 
+    @property
+    def is_heard(self) -> bool:
+        """It runs, and was welcomed on a connection that still stands."""
+        is_still = self.frozen_until > self._world.loop.time()
+        return self._welcomed and not is_still and self._connection is not None and self._connection.is_open
+
     def _begin(self) -> None:
+        if self._host.is_first_start and self._world.faults.strikes("dies-before-home"):
+            self._world.coverage.reach("agent dead before its first word")
+            self.kill()
+            return
         self._apply(stimuli.Tick())
         self._connect()
 
@@ -255,7 +268,18 @@ class SimAgent:
         said, self._outbox = self._outbox, []
         if self._connection is not None and self._welcomed:
             for message in said:
+                if isinstance(message, Reports) and self._world.faults.strikes(FORGED):
+                    self._world.coverage.reach("report made up")
+                    self._connection.send(forged(message, self._world.faults.pick(FORGED, KINDS)))
                 self._connection.send(message)
+                if isinstance(message, Reports) and self._world.faults.strikes(_AGAIN):
+                    self._later(self._world.faults.between(_AGAIN, 0.01, 1800.0), partial(self._repeat, message))
+
+    def _repeat(self, message: Reports) -> None:
+        """Once more, long after it was answered, and after others that were said later."""
+        if self._connection is not None and self._welcomed:
+            self._world.coverage.reach("report said again long after")
+            self._connection.send(message)
 
     # --- children ----------------------------------------------------------------------------------------------------
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from skyward.errors import CreatedButFailed, InsufficientCapacity, NotYet, QuotaExceeded
-from skyward.facts import Instance, InstanceState, LaunchOutcome, LaunchRequest, Offering
+from skyward.errors import CreatedButFailed, InsufficientCapacity, NotYet, OutcomeUnknown, QuotaExceeded
+from skyward.facts import Instance, InstanceState, LaunchOutcome, LaunchRequest, Notice, Offering
 from tests.simulation.chance import Chance
 from tests.simulation.clock import SimClock
 from tests.simulation.faults import Faults
@@ -37,6 +37,12 @@ class Machine:
     """The provider says that it runs, and it never answers."""
     extra: bool = False
     """Made by no request of ours: a repeat on the way, or somebody else."""
+    host: str = ""
+    """What it runs on, where its provider tells."""
+    taken_at: float = 0.0
+    """When its provider takes it, as it announced; 0 where it announced nothing."""
+    told_by: frozenset[str] = frozenset()
+    """Who tells: its provider's listing, its agent, or both."""
 
     def state(self, at: float) -> InstanceState:
         if at >= self.gone_at:
@@ -67,9 +73,18 @@ class Cloud:
         self.on_effect: Callable[[str, Machine], None] = lambda what, machine: None
         self.on_gone: Callable[[str], None] = lambda instance_id: None
         """The host stopped: nothing on it runs any more."""
+        self.choose_host: Callable[[Sequence[str]], str] = lambda avoided: ""
+        self.told: Callable[[tuple[Instance, ...]], tuple[Instance, ...]] = lambda instances: instances
+        """What a listing says of what there is to say."""
+        self.silent_until = 0.0
+        """Until then listings are empty, and lie."""
+        self.lied_at = -FAR
+        """When a listing last left out what it should have shown."""
         self.capacity = 10_000
         self.prices = {"small": 0.25, "large": 0.5, "spot": 0.1}
         self._stream = chance.stream("cloud")
+        self._broken_off: set[str] = set()
+        """Launches that made only some of their machines before their call failed; the same call again makes the others."""
         self._count = 0
 
     # --- the truth ---------------------------------------------------------------------------------------------------
@@ -98,6 +113,9 @@ class Cloud:
     def create(self, request: LaunchRequest) -> LaunchOutcome:
         known = self.truth.made_by_launch.get(request.launch)
         if self.profile.has_token and known is not None:
+            if request.launch in self._broken_off:
+                self._broken_off.discard(request.launch)
+                known += [self._make(request) for _ in range(request.count - len(known))]
             return LaunchOutcome(tuple(self._picture(machine, self.clock.now()) for machine in known))
         self.truth.requests.setdefault(request.launch, request)
         if self.faults.strikes("quota"):
@@ -109,8 +127,14 @@ class Cloud:
             room = min(room, self.faults.pick("partial-batch", request.count))
         if room <= 0:
             raise InsufficientCapacity("no capacity left", request.offering.id)
+        breaks_off = self.faults.strikes("room-runs-out")
+        if breaks_off:
+            room = self.faults.pick("room-runs-out", room)
+            self._broken_off.add(request.launch)
         made = [self._make(request) for _ in range(room)]
         self.truth.made_by_launch.setdefault(request.launch, []).extend(made)
+        if breaks_off:
+            raise OutcomeUnknown("it broke off in the middle", request.launch)
         if request.count == 1 and self.faults.strikes("created-but-failed"):
             made[0].lost, made[0].lost_at = InstanceState.FAILED, self.clock.now()
             raise CreatedButFailed("the machine was made and did not start", made[0].id)
@@ -139,11 +163,12 @@ class Cloud:
     def read(self, owner: str, staleness_s: float) -> tuple[Instance, ...]:
         """As one replica knows it: everything as it was so long ago."""
         at = self.clock.now() - staleness_s
-        return tuple(
+        shown = tuple(
             self._picture(machine, at)
             for machine in self.machines.values()
             if owner in (machine.owner, "") and machine.created_at <= at < machine.gone_at + self.profile.shows_gone_s
         )
+        return self.told(shown)
 
     def find(self, instance_id: str, staleness_s: float) -> Instance | None:
         at = self.clock.now() - staleness_s
@@ -201,6 +226,7 @@ class Cloud:
             offering=request.offering,
             epoch=request.epoch,
             extra=extra,
+            host=self.choose_host(request.avoid_hosts),
         )
         self.machines[machine.id] = machine
         self.on_effect("created", machine)
@@ -228,4 +254,6 @@ class Cloud:
             offering=machine.offering.name,
             usd_per_hour=machine.offering.usd_per_hour,
             epoch=machine.epoch,
+            host_id=machine.host,
+            notice=Notice(machine.taken_at, "spot capacity is needed") if "listing" in machine.told_by else None,
         )

@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import argparse
 import json
-import multiprocessing
 import os
+import signal
 import sys
-from collections import Counter
-from collections.abc import Iterable, Iterator, Sequence
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
 
-from tests.simulation.coverage import missing
 from tests.simulation.profiles import PROFILES
 from tests.simulation.run import Outcome, simulate
 from tests.simulation.scenario import choose_scenario
 from tests.simulation.shrink import shrink
 from tests.simulation.story import tell
+from tests.simulation.tally import Tally
+from tests.simulation.workers import run_each
 
-_SEEDS_PER_PROCESS = 8
+_PROGRESS_S = 60.0
+_WARM_H = 0.02
+"""A run this short loads all that runs need, before processes are forked for them."""
 _SHRUNK = 3
 """So many violations are made short; the others are listed."""
 
@@ -26,79 +30,68 @@ def main(argv: Sequence[str] | None = None) -> int:
     options = _parser().parse_args(argv)
     if options.replay is not None:
         return _replay(options.replay, options.hours, options.profile)
-    outcomes = []
-    for outcome in _run(range(*options.seeds), options.hours, options.profile, options.jobs):
-        outcomes.append(outcome)
-        if not options.json:
-            print(_line(outcome), flush=True)
-    bad = [outcome for outcome in outcomes if outcome.violations]
-    for outcome in bad[: options.shrink]:
+    seeds, tally = range(*options.seeds), Tally()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        _listen(_run(seeds, options.hours, options.profile, options.jobs), tally, len(seeds), is_quiet=options.json)
+    except KeyboardInterrupt:
+        print(f"stopped, no verdict: {tally.progress(len(seeds))}", file=sys.stderr)
+        return 130
+    for outcome in tally.bad[: options.shrink]:
         smaller, found = shrink(choose_scenario(outcome.seed, options.hours, options.profile), outcome)
         print(tell(smaller, found), flush=True)
-    total = summary(outcomes)
+    total = tally.summary()
+    short = shortfalls(total, options.all_points, options.min_crashes_per_hour, options.min_faulted)
+    for text in short:
+        print(text, file=sys.stderr)
     print(json.dumps(total))
-    return 1 if bad or (options.all_points and total["unreached"]) else 0
+    return 1 if tally.bad or short else 0
 
 
-def summary(outcomes: Iterable[Outcome]) -> dict[str, object]:
-    total = tuple(outcomes)
-    faults: Counter[str] = sum((outcome.faults for outcome in total), Counter())
-    points: Counter[str] = sum((outcome.points for outcome in total), Counter())
-    calls = sum(outcome.provider_calls for outcome in total)
-    hours, cpu_s = sum(outcome.hours for outcome in total), sum(outcome.cpu_s for outcome in total)
-    crashes = sum(outcome.crashes for outcome in total)
-    return {
-        "seeds": len(total),
-        "steps": sum(outcome.steps for outcome in total),
-        "hours": round(hours, 2),
-        "provider_calls": calls,
-        "faulted_share": round(sum(outcome.faulted_calls for outcome in total) / max(calls, 1), 3),
-        "faults": dict(sorted(faults.items())),
-        "crashes": crashes,
-        "crashes_per_hour": round(crashes / max(hours, 1e-9), 1),
-        "points": dict(sorted(points.items())),
-        "unreached": missing(points),
-        "violations": [
-            {
-                "seed": outcome.seed,
-                "profile": outcome.profile,
-                "rule": one.rule,
-                "about": one.about,
-                "message": one.message,
-            }
-            for outcome in total
-            for one in outcome.violations[:3]
-        ],
-        "settled_s": _spread([outcome.settled_s for outcome in total]),
-        "drained_s": _spread([outcome.drained_s for outcome in total]),
-        "hours_per_cpu_s": round(hours / max(cpu_s, 1e-9), 3),
-    }
+def _listen(outcomes: Iterable[Outcome], tally: Tally, seeds: int, *, is_quiet: bool) -> None:
+    told_at = time.monotonic()
+    for outcome in outcomes:
+        tally.add(outcome)
+        if not is_quiet:
+            print(_line(outcome), flush=True)
+        if time.monotonic() - told_at >= _PROGRESS_S:
+            told_at = time.monotonic()
+            print(tally.progress(seeds), file=sys.stderr, flush=True)
 
 
-def _spread(seconds: list[float]) -> dict[str, float]:
-    ordered = sorted(seconds) or [0.0]
-    return {"p50": round(ordered[len(ordered) // 2]), "worst": round(ordered[-1])}
+def shortfalls(
+    total: Mapping[str, Any], all_points: bool, min_crashes_per_hour: float, min_faulted: float
+) -> tuple[str, ...]:
+    """Where these runs were too tame to prove what they are for."""
+    found = []
+    if all_points and total["unreached"]:
+        found.append(f"never reached: {', '.join(total['unreached'])}")
+    if total["crashes_per_hour"] < min_crashes_per_hour:
+        found.append(f"{total['crashes_per_hour']} crashes an hour, wanted {min_crashes_per_hour:g}")
+    if total["faulted_share"] < min_faulted:
+        found.append(f"{total['faulted_share']:.0%} of the provider calls were faulted, wanted {min_faulted:.0%}")
+    return tuple(found)
 
 
 def _run(seeds: range, hours: float, profile: str | None, jobs: int) -> Iterator[Outcome]:
     work = [(seed, hours, profile) for seed in seeds]
-    if jobs == 1 or len(work) < 2:
-        yield from map(_one, work)
+    if len(work) == 1:
+        yield simulate(choose_scenario(*work[0]))
         return
-    context = multiprocessing.get_context("spawn")
-    with context.Pool(jobs, maxtasksperchild=_SEEDS_PER_PROCESS) as pool:
-        yield from pool.imap(_one, work)
+    simulate(choose_scenario(0, _WARM_H))
+    yield from run_each(_one, work, jobs)
 
 
 def _one(work: tuple[int, float, str | None]) -> Outcome:
-    seed, hours, profile = work
-    return simulate(choose_scenario(seed, hours, profile))
+    return simulate(choose_scenario(*work), is_last=True)
 
 
 def _replay(seed: int, hours: float, profile: str | None) -> int:
     outcome = simulate(choose_scenario(seed, hours, profile), story=True)
     print("\n".join(outcome.story))
-    print(json.dumps(summary((outcome,))))
+    tally = Tally()
+    tally.add(outcome)
+    print(json.dumps(tally.summary()))
     return 1 if outcome.violations else 0
 
 
@@ -118,6 +111,16 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--json", action="store_true", help="print nothing but the last line and stories of violations")
     parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes at once")
     parser.add_argument("--all-points", action="store_true", help="fail unless every coverage point was reached")
+    parser.add_argument(
+        "--min-crashes-per-hour", type=float, default=0.0, metavar="N", help="fail below so many deaths of operators"
+    )
+    parser.add_argument(
+        "--min-faulted",
+        type=float,
+        default=0.0,
+        metavar="SHARE",
+        help="fail below this share of faulted provider calls",
+    )
     parser.add_argument("--replay", type=int, metavar="SEED", help="tell the whole story of this seed")
     parser.add_argument("--shrink", type=int, default=_SHRUNK, metavar="N", help="make the first N violations short")
     return parser

@@ -5,12 +5,14 @@ from __future__ import annotations
 import asyncio
 import traceback
 from collections.abc import Callable
+from contextlib import suppress
 
 from skyward.errors import LeadershipLost, StoreUnavailable
 from tests.simulation.operator import Operator
 from tests.simulation.process import CrashPoint, Process, When
 from tests.simulation.world import World
 
+_PRECIOUS = ("create", "create", "delete")
 _STOP_S = 12.0
 """The longest that an operator may take to end after it was told to."""
 
@@ -35,6 +37,16 @@ def deaths(world: World) -> dict[str, Callable[[], bool]]:
             return False
         when = list(When)[world.faults.pick("crash-at-seam", len(When))]
         process.crash_at = CrashPoint(process.calls + 1 + world.faults.pick("crash-at-seam", 20), when)
+        return True
+
+    def crash_at_call() -> bool:
+        """In the next call of a kind that makes or takes a machine."""
+        process = some("crash-at-call")
+        if process is None or process.crash_at is not None:
+            return False
+        kind = _PRECIOUS[world.faults.pick("crash-at-call", len(_PRECIOUS))]
+        when = list(When)[world.faults.pick("crash-at-call", len(When))]
+        process.crash_at = CrashPoint(0, when, f"{kind}.request")
         return True
 
     def stop() -> bool:
@@ -94,6 +106,7 @@ def deaths(world: World) -> dict[str, Callable[[], bool]]:
     return {
         "crash": crash,
         "crash-at-seam": crash_at_seam,
+        "crash-at-call": crash_at_call,
         "stop": stop,
         "freeze": freeze,
         "clock-jump": set_clock,
@@ -102,21 +115,25 @@ def deaths(world: World) -> dict[str, Callable[[], bool]]:
 
 
 async def supervise(world: World) -> None:
-    """Starts a new operator whenever one is missing."""
+    """Starts a new operator whenever one is missing. Two never start at one instant."""
     stream = world.chance.stream("supervisor")
     start_at = 0.0
     missing = world.scenario.operators
     while True:
+        world.ended.clear()
         for operator in tuple(world.operators):
             _bury(world, operator)
-        lacking = world.scenario.operators - len(world.operators)
+        lacking = 0 if world.is_away else world.scenario.operators - len(world.operators)
         if lacking > missing:
-            start_at = world.loop.time() + stream.choice((0.0, 0.2, 1.0, 5.0, 30.0))
+            start_at = world.loop.time() + stream.choice((0.1, 0.5, 1.0, 5.0, 30.0))
         if lacking and world.loop.time() >= start_at:
             world.start()
             lacking -= 1
+            start_at = world.loop.time() + 0.5
         missing = lacking
-        await asyncio.sleep(0.5)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(start_at - world.loop.time() if lacking else None):
+                await world.ended.wait()
 
 
 def _bury(world: World, operator: Operator) -> None:

@@ -1,21 +1,27 @@
 """What users want, as files; and what anybody may conclude from those files at any time, worked out independently.
 
-A pool may be taken for deleted only after every reading of the last ten seconds could have seen a whole directory without
-it. Everything doubtful (unreadable, another directory, Git at work, no marker, a broken file) starts that time anew.
+A pool may be taken for deleted only after two looks, ten seconds apart, at a whole directory without it. Every look between them
+that was doubtful (unreadable, another directory, Git at work, no marker) or showed its file starts that time anew.
 """
 
 from __future__ import annotations
 
+from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
+from pathlib import Path
 
-from skyward.api import Pool, PoolSpec
+from skyward.api import Json, Pool, PoolSpec
+from skyward.documents import parse_file
 from skyward.intake import APPROVAL, MARKER
 from tests.intake.files import MemoryFiles
 from tests.simulation.clock import SimClock
+from tests.simulation.looks import Looks
 from tests.simulation.operator import MANIFESTS
 
 ABSENCE_S = 10.0
+PAUSED = "paused: true"
+"""A line of a spec."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,16 +36,40 @@ class Wish:
     unavailable: int = 1
     asked_at: str = ""
     """When a human asked for another try."""
+    rollout: str = ""
+    """More of how its nodes are replaced, in YAML's flow style."""
+    more: tuple[str, ...] = ()
+    """Further lines of its spec."""
+    marks: tuple[tuple[str, str], ...] = ()
+    """Annotations, without their prefix."""
+
+    @property
+    def is_paused(self) -> bool:
+        return PAUSED in self.more
+
+    def with_pause(self, paused: bool) -> Wish:
+        return replace(self, more=tuple(line for line in self.more if line != PAUSED) + (PAUSED,) * paused)
+
+    def spec(self) -> Json:
+        """For the API; without what only files say here."""
+        return {
+            "nodes": self.nodes,
+            "provider": "local",
+            "drainTimeout": "1m",
+            "rollout": {"maxUnavailable": self.unavailable, "maxSurge": self.surge},
+            "image": {"env": {"VERSION": str(self.version)}},
+        }
 
     def text(self) -> str:
-        annotations = (
-            f', annotations: {{skyward.dev/reconcile-requested-at: "{self.asked_at}"}}' if self.asked_at else ""
-        )
+        marks = (*((("reconcile-requested-at", self.asked_at),) if self.asked_at else ()), *self.marks)
+        annotations = ", ".join(f'skyward.dev/{name}: "{value}"' for name, value in marks)
+        annotations = f", annotations: {{{annotations}}}" if marks else ""
+        rollout = f", {self.rollout}" if self.rollout else ""
         return (
             f"apiVersion: skyward.dev/v1alpha1\nkind: Pool\nmetadata: {{name: {self.name}{annotations}}}\n"
             f"spec:\n  nodes: {self.nodes}\n  provider: local\n  drainTimeout: 1m\n"
-            f"  rollout: {{maxUnavailable: {self.unavailable}, maxSurge: {self.surge}}}\n"
-            f'  image: {{env: {{VERSION: "{self.version}"}}}}\n'
+            f"  rollout: {{maxUnavailable: {self.unavailable}, maxSurge: {self.surge}{rollout}}}\n"
+            f'  image: {{env: {{VERSION: "{self.version}"}}}}\n' + "".join(f"  {line}\n" for line in self.more)
         )
 
 
@@ -53,8 +83,15 @@ class Desire:
         self._clock = clock
         self._most: dict[str, int] = {}
         self._uids: dict[str, str] = {}
-        self._gone_since: dict[str, float] = {}
+        self._looks: defaultdict[int, Looks] = defaultdict(Looks)
+        """By process."""
         self._spoiled: set[str] = set()
+        self._edited: dict[str, bytes] = {}
+        """Files as an operator left them when it wrote what a user asked for."""
+        self.deleted: set[str] = set()
+        """Asked for through the API: that is evidence by itself."""
+        self.broken: set[tuple[str, str]] = set()
+        """Pools and versions of their templates that cannot work."""
         self.approved: set[str] = set()
         """Hashes of held deletions that a human approved."""
         files.make_directory(str(MANIFESTS))
@@ -63,10 +100,10 @@ class Desire:
 
     def put(self, wish: Wish) -> None:
         self.wishes[wish.name] = wish
+        self._edited.pop(wish.name, None)
         self._spoiled.discard(wish.name)
         self.history.setdefault(wish.name, []).append(wish)
         self._files.put(self.path(wish.name), wish.text())
-        self.look()
 
     def change(self, name: str, **changes: object) -> None:
         self.put(replace(self.wishes[name], **changes))  # type: ignore[arg-type]
@@ -75,19 +112,42 @@ class Desire:
         self.wishes.pop(name, None)
         self._spoiled.discard(name)
         self._files.remove(MANIFESTS / f"{name}.yaml")
-        self.look()
+
+    def ask(self, wish: Wish) -> None:
+        """It may be written from now on, by an operator."""
+        self.history.setdefault(wish.name, []).append(wish)
+
+    def was_written(self, path: Path, data: bytes | None) -> None:
+        """An operator did what a user asked it for."""
+        name = path.stem
+        if data is None:
+            self.wishes.pop(name, None)
+            return
+        documents = parse_file(path.name, data).documents
+        wish = self.wishes.get(name) or next(reversed(self.history.get(name, ())), None)
+        if wish is None or len(documents) != 1:
+            return
+        spec = documents[0].pool.spec
+        wish = wish.with_pause(spec.paused)
+        changed = replace(wish, nodes=spec.nodes, version=int(spec.image.env["VERSION"]))
+        self.wishes[name] = changed
+        self.history[name].append(changed)
+        self._edited[name] = data
 
     def path(self, name: str) -> str:
         return str(MANIFESTS / f"{name}.yaml")
+
+    def data(self, wish: Wish) -> bytes:
+        """What its file says when nothing is wrong with it."""
+        return self._edited.get(wish.name) or wish.text().encode()
 
     # --- what happens to the files -----------------------------------------------------------------------------------
 
     def spoil(self, name: str, share: float) -> None:
         """A file cut short, before it makes sense."""
-        text = self.wishes[name].text()
-        self._files.put(self.path(name), text[: int(share * text.index("provider:"))])
+        text = self.data(self.wishes[name])
+        self._files.put(self.path(name), text[: int(share * text.index(b"provider"))])
         self._spoiled.add(name)
-        self.look()
 
     def approve(self, hash_: str) -> None:
         """A human looked at what is held, and means it."""
@@ -97,7 +157,7 @@ class Desire:
     @property
     def is_as_wished(self) -> bool:
         """The files say what users want, and nothing else."""
-        wanted = {self.path(wish.name): wish.text().encode() for wish in self.wishes.values()}
+        wanted = {self.path(wish.name): self.data(wish) for wish in self.wishes.values()}
         found = {path: data for path, data in self._files.entries.items() if path.endswith(".yaml")}
         return self._is_whole() and wanted == found
 
@@ -106,20 +166,13 @@ class Desire:
         self._files.make_directory(str(MANIFESTS))
         self._spoiled.clear()
         for wish in self.wishes.values():
-            if self._files.entries.get(self.path(wish.name)) != wish.text().encode():
-                self._files.put(self.path(wish.name), wish.text())
-        self.look()
+            if self._files.entries.get(self.path(wish.name)) != self.data(wish):
+                self._files.put(self.path(wish.name), self.data(wish))
 
-    def look(self) -> None:
-        """To be called after everything that happens to the directory."""
-        now = self._clock.monotonic()
-        whole = self._is_whole()
-        shown = self._shown()
-        for name in self.history:
-            if not whole or name in shown:
-                self._gone_since.pop(name, None)
-            else:
-                self._gone_since.setdefault(name, now)
+    def looked(self, process: int) -> None:
+        """It reads the directory now."""
+        missing = self.history.keys() - self._shown() if self._is_whole() else ()
+        self._looks[process].took(missing, self._clock.monotonic())
 
     def _is_whole(self) -> bool:
         """A reader finds the directory, and everything in it makes sense."""
@@ -137,13 +190,15 @@ class Desire:
 
     # --- what may be concluded ---------------------------------------------------------------------------------------
 
-    def objection(self, name: str) -> str | None:
-        """Why this pool may not be taken for deleted now; None when it may."""
-        since = self._gone_since.get(name)
-        if since is None:
-            return "its document is there, or nobody could know that it is not"
-        if self._clock.monotonic() - since < ABSENCE_S:
-            return f"its document is missing only since {self._clock.monotonic() - since:.1f} s"
+    def objection(self, name: str, process: int) -> str | None:
+        """Why this process may not take that pool for deleted now; None when it may."""
+        if name in self.deleted:
+            return None
+        missed_s = self._looks[process].missed_for(name)
+        if missed_s is None:
+            return "the newest look showed its document, or could not show that it was gone"
+        if missed_s < ABSENCE_S:
+            return f"looks have missed its document for {missed_s:.1f} s only"
         return None
 
     def objection_to_spec(self, pool: Pool) -> str | None:
@@ -161,4 +216,5 @@ class Desire:
 
 
 def _fits(wish: Wish, spec: PoolSpec) -> bool:
-    return wish.nodes == spec.nodes and spec.image.env == {"VERSION": str(wish.version)}
+    says = (wish.nodes, {"VERSION": str(wish.version)}, wish.is_paused)
+    return says == (spec.nodes, spec.image.env, spec.paused)

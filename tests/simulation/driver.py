@@ -24,10 +24,11 @@ class SimDriver:
         self._cloud = network.cloud
         self._process = process
         self._clock = clock
+        self._facts = network.cloud.profile.facts
 
     @property
     def facts(self) -> DriverFacts:
-        return self._cloud.profile.facts
+        return self._facts
 
     async def offerings(self, options: Json) -> tuple[Offering, ...]:
         return await self._call("offerings", self._cloud.offerings)

@@ -39,7 +39,7 @@ RATES: dict[str, float] = {
     # nodes, by chance per bootstrap or per hour
     "bootstrap-fails": 0.05,
     "bootstrap-hangs": 0.03,
-    "host-key": 0.01,
+    "host-key": 0.03,
     "slow-bootstrap": 0.10,
     "agent-crash": 6.0,
     "agent-hang": 3.0,
@@ -64,8 +64,37 @@ RATES: dict[str, float] = {
     # the store
     "slow-commit": 0.05,
     "store-fails": 1.0,
+    # operator processes once more, per simulated hour: in the middle of a call that matters
+    "crash-at-call": 6.0,
+    # hosts and their providers' word, per simulated hour
+    "spot-notice": 4.0,
+    "check-fails": 4.0,
+    "bad-host": 1.0,
+    # what a provider does not say: per simulated hour, and by chance per listing
+    "empty-listing": 1.5,
+    "missing-page": 0.05,
+    # what agents say again, by chance per report
+    "repeated-report": 0.05,
+    # machines and agents at their very beginning, by chance for each
+    "dies-before-home": 0.03,
+    "room-runs-out": 0.03,
+    # what is said of attempts by who has no right to, by chance per report
+    "forged-report": 0.05,
 }
 """Every kind with its rate at weight 1."""
+OF_GUEST = {
+    "spot-notice": "notices",
+    "check-fails": "health",
+    "bad-host": "health",
+    "empty-listing": "lies",
+    "missing-page": "lies",
+    "repeated-report": "lies",
+    "dies-before-home": "births",
+    "room-runs-out": "births",
+    "forged-report": "strangers",
+}
+"""Kinds that exist only where this guest does, with their guest. They stand last among the rates: what a seed draws for all others
+is what it was."""
 ALWAYS = frozenset({"crash", "crash-at-seam"})
 """Enabled in every seed."""
 

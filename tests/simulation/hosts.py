@@ -54,6 +54,16 @@ class Host:
     def is_reachable(self) -> bool:
         return self.is_up and not self.is_cut_off
 
+    @property
+    def is_first_start(self) -> bool:
+        """Nobody has ever heard of an agent here."""
+        return not self.disk.credential
+
+    @property
+    def serves(self) -> bool:
+        """It does what a ready node does, whatever records say: its one agent is there, and an operator hears it."""
+        return self.is_reachable and len(self.agents) == 1 and self.agents[0].is_heard
+
     # --- what SSH does -----------------------------------------------------------------------------------------------
 
     def start_agent(self) -> None:
@@ -91,12 +101,12 @@ class Host:
         for agent in self.agents:
             agent.cut(True)
 
-        def heal() -> None:
-            self.is_cut_off = False
-            for agent in self.agents:
-                agent.cut(False)
+        self._world.network.after(seconds, self.connect)
 
-        self._world.network.after(seconds, heal)
+    def connect(self) -> None:
+        self.is_cut_off = False
+        for agent in self.agents:
+            agent.cut(False)
 
     def dial(self, hear: Callable[[object], None], lost: Callable[[], None]) -> Connection | None:
         """A connection to the gateway, through the tunnel of whoever holds one; None when there is no way."""
@@ -123,6 +133,12 @@ class Hosts:
     def running(self) -> list[Host]:
         """Hosts with an agent on them."""
         return [host for host in self._hosts.values() if host.agents]
+
+    def heal(self) -> None:
+        """What is cut off for a while is so no more; what is lost for ever stays lost."""
+        for host in self._hosts.values():
+            if host.is_cut_off and not self._world.cloud.machines[host.instance_id].unreachable:
+                host.connect()
 
     def operator_died(self, process: Process) -> None:
         for host in self._hosts.values():

@@ -16,6 +16,8 @@ from collections.abc import Callable
 from enum import StrEnum
 from typing import Any, TypeVar
 
+from tests.simulation.callbacks import Callback, Timer
+
 T = TypeVar("T")
 START = 1_800_000_000.0
 _CANCELLED_KEPT = 200
@@ -26,7 +28,7 @@ class Mortal:
 
     def __init__(self) -> None:
         self.dead = False
-        self.frozen: list[Any] | None = None
+        self.frozen: list[Callback] | None = None
         """What has to wait until it thaws; None while it runs."""
         self.tasks: weakref.WeakSet[asyncio.Task[Any]] = weakref.WeakSet()
 
@@ -53,7 +55,9 @@ class Stuck(Exception):
 class SimTask(asyncio.Task[Any]):
     """Hashes by its number, so that sets of tasks have the same order in every run."""
 
-    number = 0
+    def __init__(self, coro: Any, number: int, **more: Any) -> None:
+        self.number = number  # first: asyncio puts it into a set of its own at once
+        super().__init__(coro, **more)
 
     def __hash__(self) -> int:
         return self.number
@@ -65,9 +69,12 @@ class SimLoop(asyncio.BaseEventLoop):
         self.steps = 0
         self.problems: list[str] = []
         """What asyncio itself complained about."""
-        self._ready: deque[Any] = deque()
-        self._scheduled: list[Any] = []
-        self._timer_cancelled_count = 0
+        self._ready: deque[Callback] = deque()
+        self._timers: list[tuple[float, int, Timer]] = []
+        """A heap. Those that are due at one instant come in the order in which they were set."""
+        self._timers_set = 0
+        self._timers_cancelled = 0
+        """About how many of the heap."""
         self._now = 0.0
         self._chance = chance
         self._run_batch = {
@@ -86,10 +93,10 @@ class SimLoop(asyncio.BaseEventLoop):
         return self._now
 
     def _make_task(self, _: Any, coro: Any, **more: Any) -> SimTask:
-        task = SimTask(coro, loop=self, **more)
         self._tasks_made += 1
-        task.number = self._tasks_made
-        process = (more.get("context") or contextvars.copy_context()).get(PROCESS)
+        task = SimTask(coro, self._tasks_made, loop=self, **more)
+        context = more.get("context")
+        process = PROCESS.get() if context is None else context.get(PROCESS)
         if process is not None:
             process.tasks.add(task)
         return task
@@ -99,34 +106,49 @@ class SimLoop(asyncio.BaseEventLoop):
         waiting, process.frozen = process.frozen or [], None
         self._ready.extend(waiting)
 
+    # --- what is to be called ----------------------------------------------------------------------------------------
+
+    def call_soon(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
+        handle = Callback(callback, args, context)
+        self._ready.append(handle)
+        return handle
+
+    call_soon_threadsafe = call_soon  # type: ignore[assignment]
+
+    def call_later(  # type: ignore[override]
+        self, delay: float, callback: Any, *args: Any, context: Any = None
+    ) -> Any:
+        return self.call_at(self._now + delay, callback, *args, context=context)
+
+    def call_at(  # type: ignore[override]
+        self, when: float, callback: Any, *args: Any, context: Any = None
+    ) -> Any:
+        timer = Timer(when, callback, args, context, self._one_cancelled)
+        self._timers_set += 1
+        heapq.heappush(self._timers, (when, self._timers_set, timer))
+        return timer
+
+    def _one_cancelled(self) -> None:
+        self._timers_cancelled += 1
+
     # --- one turn ----------------------------------------------------------------------------------------------------
 
     def _run_once(self) -> None:
-        timers, ready = self._scheduled, self._ready
-        self._drop_cancelled(timers)
+        timers, ready = self._timers, self._ready
+        if self._timers_cancelled > _CANCELLED_KEPT and 2 * self._timers_cancelled > len(timers):
+            timers[:] = [entry for entry in timers if not entry[2].is_cancelled]
+            heapq.heapify(timers)
+            self._timers_cancelled = 0
+        while timers and timers[0][2].is_cancelled:
+            heapq.heappop(timers)
         if not ready:
             if not timers:
                 raise Stuck("nothing is ready and no timer runs")
-            self._now = max(self._now, timers[0]._when)
-        while timers and timers[0]._when <= self._now:
-            timer = heapq.heappop(timers)
-            timer._scheduled = False
-            if not timer._cancelled:
-                ready.append(timer)
+            self._now = max(self._now, timers[0][0])
+        now = self._now
+        while timers and timers[0][0] <= now:
+            ready.append(heapq.heappop(timers)[2])
         self._run_batch()
-
-    def _drop_cancelled(self, timers: list[Any]) -> None:
-        if self._timer_cancelled_count > _CANCELLED_KEPT and 2 * self._timer_cancelled_count > len(timers):
-            kept = [timer for timer in timers if not timer._cancelled]
-            for timer in timers:
-                timer._scheduled = timer._scheduled and not timer._cancelled
-            heapq.heapify(kept)
-            timers[:] = kept
-            self._timer_cancelled_count = 0
-        while timers and timers[0]._cancelled:
-            timer = heapq.heappop(timers)
-            timer._scheduled = False
-            self._timer_cancelled_count -= 1
 
     def _run_in_order(self) -> None:
         ready = self._ready
@@ -147,30 +169,33 @@ class SimLoop(asyncio.BaseEventLoop):
         if len(ready) == 1:
             self._run_handle(ready.popleft())
             return
-        best = max(range(len(ready)), key=lambda place: (self._priority(ready[place]), -place))
+        best, highest = 0, float("-inf")
+        for place, waiting in enumerate(ready):
+            priority = self._priority(waiting.owner)
+            if priority > highest:
+                best, highest = place, priority
         handle = ready[best]
         del ready[best]
         if self.steps >= self._change_at:
             self._lowest -= 1.0
-            self._priorities[_owner(handle)] = self._lowest
+            self._priorities[handle.owner] = self._lowest
             self._change_at = self.steps + self._chance.randrange(50, 5_000)
+        owner = handle.owner
         self._run_handle(handle)
-        owner = _owner(handle)
-        if owner and ready and _owner(ready[-1]) == owner:  # it gave way: whom it waits for must get a turn
+        if owner and ready and ready[-1].owner == owner:  # it gave way: whom it waits for must get a turn
             self._lowest -= 1.0
             self._priorities[owner] = self._lowest
 
-    def _priority(self, handle: Any) -> float:
-        owner = _owner(handle)
+    def _priority(self, owner: int) -> float:
         found = self._priorities.get(owner)
         if found is None:
             found = self._priorities[owner] = self._chance.random()
         return found
 
-    def _run_handle(self, handle: Any) -> None:
-        if handle._cancelled:
+    def _run_handle(self, handle: Callback) -> None:
+        if handle.is_cancelled:
             return
-        process = handle._context.get(PROCESS)
+        process = handle.context.get(PROCESS)
         if process is not None:
             if process.dead:
                 return
@@ -178,7 +203,12 @@ class SimLoop(asyncio.BaseEventLoop):
                 process.frozen.append(handle)
                 return
         self.steps += 1
-        handle._run()
+        try:
+            handle.context.run(handle.call, *handle.args)
+        except (SystemExit, KeyboardInterrupt):
+            raise
+        except BaseException as error:  # as asyncio does: told, and the loop goes on
+            self.call_exception_handler({"message": f"Exception in callback {handle.call!r}", "exception": error})
 
     # --- what a simulated process may not do ---------------------------------------------------------------------------
 
@@ -190,19 +220,11 @@ class SimLoop(asyncio.BaseEventLoop):
         assert process is not None, "only an operator listens"
         return process.listen(protocol_factory)
 
-    def call_soon_threadsafe(self, callback: Any, *args: Any, context: Any = None) -> Any:  # type: ignore[override]
-        return self.call_soon(callback, *args, context=context)
-
     def _write_to_self(self) -> None:
         return None
 
     def _process_events(self, event_list: Any) -> None:
         return None
-
-
-def _owner(handle: Any) -> int:
-    """The number of the task whose step this is; 0 for all plain callbacks."""
-    return getattr(getattr(handle._callback, "__self__", None), "number", 0)
 
 
 def _describe(context: dict[str, Any]) -> str:

@@ -5,18 +5,20 @@ from __future__ import annotations
 import asyncio
 import ssl
 from collections.abc import Callable
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, cast
 
 from skyward.contracts import PoolFacts
 from skyward.controllers import Deps, build
 from skyward.controllers.deps import Durations
+from skyward.documents import parse_file
 from skyward.gateway.gateway import Gateway
 from skyward.gateway.output import MemoryOutputLog
 from skyward.intake import DirectorySource
 from skyward.kit.cache import ObjectCache
 from skyward.kit.controller import Controller
-from skyward.kit.directory import pool_facts
+from skyward.kit.directory import CachedNodes, pool_facts
 from skyward.kit.leadership import Leadership
 from skyward.kit.lifecycle import Component, Named, run_all
 from skyward.kit.listings import Listings
@@ -26,6 +28,7 @@ from skyward.store import StoreCredentials
 from tests.simulation.agent import HEARTBEAT_S
 from tests.simulation.bootstrap import SimBootstrapper
 from tests.simulation.driver import SimDriver
+from tests.simulation.history import WatchedQueue
 from tests.simulation.process import Process
 from tests.simulation.profiles import PROVIDER
 from tests.simulation.storing import SimStore
@@ -34,6 +37,8 @@ if TYPE_CHECKING:
     from tests.simulation.world import World
 
 PYTHON = "3.11"
+_parse = lru_cache(1_000)(parse_file)
+"""Parsing is slow and has no memory: what one process made of some bytes, the next one may have."""
 MANIFESTS = Path("/manifests")
 
 
@@ -99,13 +104,20 @@ class Operator:
                 authorized_key="ssh-ed25519 AAAA operator",
                 python=PYTHON,
                 render=lambda node: ("true", ("agent",)),
-                durations=Durations(),
+                durations=Durations(bootstrap_s=world.scenario.bootstrap_s),
+                ceilings=world.ceilings,
                 leadership=leadership,
             )
         )
         self.controllers = tuple(one for one in built if isinstance(one, Controller))
         self.source = DirectorySource(
-            MANIFESTS, store=store, files=world.files_of(self.process), clock=clock, ids=world.ids, threaded=False
+            MANIFESTS,
+            store=store,
+            files=world.files_of(self.process),
+            clock=clock,
+            ids=world.ids,
+            threaded=False,
+            parse=_parse,
         )
         components: list[Component] = [
             leadership,
@@ -128,7 +140,16 @@ class Operator:
             return find_pool(key)
 
         world = self._world
-        queue = DurableQueue(self.store, clock=self.clock, ids=world.ids, pools=directory)
+        nodes = CachedNodes(cache)
+        queue = WatchedQueue(
+            self.store,
+            history=world.history,
+            process=self.process.number,
+            clock=self.clock,
+            ids=world.ids,
+            pools=directory,
+            nodes=nodes,
+        )
         gateway = Gateway(
             queue=queue,
             credentials=credentials,

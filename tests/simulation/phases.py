@@ -7,15 +7,23 @@ from collections.abc import Callable, Coroutine
 from typing import Any
 
 from skyward.api import NodeCondition, PoolCondition, is_true
+from skyward.facts import Ceilings
+from skyward.planner import is_gone
 from tests.simulation.accidents import accidents, heal
 from tests.simulation.deaths import deaths, supervise
+from tests.simulation.hands import let_go, use_api
+from tests.simulation.lies import lies, tight_ceilings
 from tests.simulation.mishaps import mishaps
+from tests.simulation.notices import notices
+from tests.simulation.restores import adopt, lose_records
+from tests.simulation.strangers import look_around
+from tests.simulation.strategies import roll_out, tidy
 from tests.simulation.users import care, use
 from tests.simulation.weather import weather
 from tests.simulation.world import World
 
 SETTLE_S = 3600.0
-DRAIN_S = 1800.0
+DRAIN_S = 600.0
 _LOOK_S = 5.0
 _CALM_S = 120.0
 _REST_S = 900.0
@@ -41,10 +49,27 @@ def _actors(world: World) -> list[Coroutine[Any, Any, None]]:
     if "users" in actors:
         parts.append(use(world))
     faults: dict[str, Callable[[], bool]] = {}
+    if "strategies" in actors:
+        parts.append(roll_out(world))
+    if "hands" in actors:
+        parts.append(use_api(world))
+    if "notices" in actors:
+        faults |= notices(world)
+    if "lies" in actors:
+        faults |= lies(world)
+    if "ceilings" in actors:
+        world.ceilings = tight_ceilings(world)
+    if "restores" in actors:
+        parts.append(lose_records(world))
+    if "health" in actors:
+        parts.append(world.health.ask_for_checks())
+        faults |= world.health.troubles()
     if "cloud" in actors:
         faults |= weather(world)
     if "work" in actors:
         parts.append(world.work.run())
+    if {"work", "strangers"} <= actors:
+        parts.append(look_around(world))
     if "nodes" in actors:
         faults |= mishaps(world)
     if "files" in actors:
@@ -70,15 +95,28 @@ async def _be_quiet(world: World) -> None:
     world.faults.on = False
     world.network.brown_out = False
     world.disk_is_full = False
+    world.come_back()
     for operator in world.operators:
         operator.process.crash_at = None
         # A clock that is set right is a jump once more, and one back is approached for hours: it agrees from here on instead.
         operator.wall.wall_error_s -= operator.clock.off_s
         world.loop.thaw(operator.process)
+    world.hosts.heal()
+    world.health.recover()
+    _raise_ceilings(world)
     heal(world)
 
 
+def _raise_ceilings(world: World) -> None:
+    """A setting: it takes a new start."""
+    if "ceilings" in world.scenario.actors:
+        world.ceilings = Ceilings()
+        for operator in tuple(world.operators):
+            operator.process.die("killed")
+
+
 async def _settle(world: World) -> None:
+    tidy(world)
     began = world.now
     deadline = began + SETTLE_S
     while not (is_settled(world) and all(checker.is_done() for checker in world.checkers)):
@@ -86,6 +124,8 @@ async def _settle(world: World) -> None:
             world.violate("L1", "world", f"not as desired after {SETTLE_S:.0f} quiet seconds\n{describe(world)}")
             break
         care(world)
+        await let_go(world)
+        await adopt(world)
         await asyncio.sleep(_LOOK_S)
     else:
         world.tell("phase", "settled")
@@ -137,11 +177,17 @@ def is_settled(world: World) -> bool:
             return False
         if pool.status.observed_generation != pool.metadata.generation:
             return False
+        if pool.spec.rollout.strategy != "OnDelete" and pool.status.up_to_date != wish.nodes:
+            return False
         if not is_true(pool.status.conditions, PoolCondition.READY):
             return False
         if not all(is_true(node.status.conditions, NodeCondition.READY) for node in live):
             return False
-    return len(ours(world)) == sum(wish.nodes for wish in world.desire.wishes.values())
+        if any(node.metadata.deletion_timestamp and not is_gone(node) for node in records.nodes_of(pool.metadata.uid)):
+            return False
+    machines = ours(world)
+    wanted = sum(wish.nodes for wish in world.desire.wishes.values())
+    return len(machines) == wanted and all(world.hosts.host(machine).serves for machine in machines)
 
 
 def is_drained(world: World) -> bool:

@@ -34,10 +34,14 @@ class When(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class CrashPoint:
-    """The n-th seam call of a process, from 1."""
+    """The n-th seam call of a process, from 1; or any call of a name that comes to this point, where there is a name."""
 
     call: int
     when: When
+    name: str = ""
+
+    def is_at(self, call: int, name: str) -> bool:
+        return name == self.name if self.name else call == self.call
 
 
 class Process(Mortal):
@@ -67,8 +71,15 @@ class Process(Mortal):
         """For what happens in this process without one of its tasks having asked for it."""
         return self._context.copy()
 
-    def start(self, loop: asyncio.AbstractEventLoop, main: Callable[[], Any]) -> None:
+    def start(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        main: Callable[[], Any],
+        ended: Callable[[], None] = lambda: None,
+    ) -> None:
+        """`ended` is called in the caller's name."""
         self.task = loop.create_task(main(), name=f"operator {self.number}", context=self._context)
+        self.task.add_done_callback(lambda _: ended())
 
     def die(self, cause: str) -> None:
         if not self.dead:
@@ -108,7 +119,7 @@ class Process(Mortal):
             if self.moments is not None and not self.dead:
                 self.moments.setdefault(number, []).append(when)
             point = self.crash_at
-            if point is None or point.call != number or point.when is not when:
+            if point is None or point.when is not when or not point.is_at(number, name):
                 return False
             self.die(f"{when} {name} (call {number})")
             return True

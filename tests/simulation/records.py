@@ -48,3 +48,8 @@ class Records:
         self._by_pool[node.spec.pool_uid][uid] = node
         if node.status.provider_id:
             self.bound[node.status.provider_id] = node
+
+
+def version_of(node: Node) -> str:
+    """Of its template."""
+    return str(node.spec.template.get("image", {}).get("env", {}).get("VERSION", "0"))

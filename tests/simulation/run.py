@@ -44,12 +44,15 @@ class Outcome:
     story: tuple[str, ...] = ()
 
 
-def simulate(scenario: Scenario, *, story: bool = False, until_violated: bool = False) -> Outcome:
-    """`until_violated`: the run ends with the first violation, for who asks only whether there is one."""
+def simulate(
+    scenario: Scenario, *, story: bool = False, until_violated: bool = False, is_last: bool = False
+) -> Outcome:
+    """`until_violated`: the run ends with the first violation, for who asks only whether there is one. `is_last`: so does this
+    process, and nothing has to be cleaned up."""
     be_silent()
     unexpected()
     begin = time.process_time()
-    with undisturbed():
+    with undisturbed(is_last=is_last):
         loop = SimLoop(Chance(scenario.seed).stream("schedule"), scenario.schedule)
         world = World(scenario, loop, story=story)
         main = loop.create_task(play(world))
@@ -85,21 +88,26 @@ def simulate(scenario: Scenario, *, story: bool = False, until_violated: bool = 
 
 
 @contextmanager
-def undisturbed() -> Iterator[None]:
+def undisturbed(*, is_last: bool = False) -> Iterator[None]:
     """No collection while a seed runs. What dead processes leave behind is let go afterwards, and what their `finally` blocks
-    then still try is nobody's concern."""
-    hook = sys.unraisablehook
+    then still try is nobody's concern. With `is_last` nothing is: the process ends, and no collection runs any more."""
     gc.freeze()
     gc.disable()
     try:
         yield
     finally:
-        sys.unraisablehook = lambda _: None
-        try:
-            with warnings.catch_warnings():
-                warnings.simplefilter("ignore")
-                gc.collect()
-        finally:
-            sys.unraisablehook = hook
-            gc.unfreeze()
-            gc.enable()
+        if not is_last:
+            _let_go()
+
+
+def _let_go() -> None:
+    hook = sys.unraisablehook
+    sys.unraisablehook = lambda _: None
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            gc.collect()
+    finally:
+        sys.unraisablehook = hook
+        gc.unfreeze()
+        gc.enable()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 from tests.simulation.loop import Schedule
@@ -12,11 +12,13 @@ from tests.simulation.scenario import Scenario
 _TRIES = 60
 
 
-def shrink(scenario: Scenario, outcome: Outcome, *, tries: int = _TRIES) -> tuple[Scenario, Outcome]:
+def shrink(
+    scenario: Scenario, outcome: Outcome, *, tries: int = _TRIES, run: Callable[[Scenario], Outcome] = simulate
+) -> tuple[Scenario, Outcome]:
     """The smallest scenario found, and how it ended. Each attempt is a run of its own."""
     rule = outcome.violations[0].rule
     scenario = replace(scenario, hours=_enough(scenario, outcome))
-    found = simulate(scenario)
+    found = run(scenario)
     if not _shows(found, rule):
         return scenario, outcome
     progress = True
@@ -24,7 +26,7 @@ def shrink(scenario: Scenario, outcome: Outcome, *, tries: int = _TRIES) -> tupl
         progress = False
         for smaller in _smaller(scenario, found):
             tries -= 1
-            attempt = simulate(smaller)
+            attempt = run(smaller)
             if _shows(attempt, rule):
                 scenario, found, progress = smaller, attempt, True
                 break

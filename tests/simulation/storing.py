@@ -12,11 +12,12 @@ from collections.abc import Callable, Coroutine, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
 
-from skyward.contracts import Change, Clock, EndRow, Ids, Lease, LeaseRow, TaskRow, Transaction
+from skyward.contracts import Change, Clock, EndRow, Ids, ItemRow, Lease, LeaseRow, TaskRow, Transaction
 from skyward.errors import SkyError, StoreUnavailable
 from skyward.facts import Launch
 from skyward.store import Retention, SqlStore, schema
 from skyward.store.database import Database, open_memory
+from skyward_agent.wire.messages import CANCELLED
 from tests.simulation.chance import Chance
 from tests.simulation.faults import Faults
 from tests.simulation.process import Process, When
@@ -51,11 +52,23 @@ class Commit:
     cancels: list[tuple[int, tuple[int, ...]]] = field(default_factory=list)
     removed: list[int] = field(default_factory=list)
     lease: Lease | None = None
+    starts: list[tuple[int, int, int, str]] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    """How the items of each of `cancels` end."""
+    items: tuple[ItemRow, ...] | None = None
+    """Every unfinished task's unfinished items as this transaction leaves them; None when it has nothing to do with tasks."""
 
     @property
     def is_empty(self) -> bool:
         return self.lease is None and not (
-            self.changes or self.launches or self.dropped or self.tasks or self.leases or self.ends or self.cancels
+            self.changes
+            or self.launches
+            or self.dropped
+            or self.tasks
+            or self.leases
+            or self.starts
+            or self.ends
+            or self.cancels
         )
 
 
@@ -111,9 +124,14 @@ class _TaskRecorder:
         self._commit.ends.extend(row for row, ours in zip(rows, ended, strict=True) if ours)
         return ended
 
-    def cancel(self, seq: int, at: float) -> tuple[int, ...]:
-        items: tuple[int, ...] = self._rows.cancel(seq, at)
+    def start(self, attempts: Sequence[tuple[int, int, int, str]]) -> None:
+        self._rows.start(attempts)
+        self._commit.starts.extend(attempts)
+
+    def cancel(self, seq: int, at: float, outcome: str = CANCELLED, failure: Any = None) -> tuple[int, ...]:
+        items: tuple[int, ...] = self._rows.cancel(seq, at, outcome, failure)
         self._commit.cancels.append((seq, items))
+        self._commit.reasons.append(outcome)
         return items
 
     def remove(self, seqs: Sequence[int]) -> None:
@@ -167,7 +185,7 @@ class SimStore:
     def newest_time(self) -> float:
         return self._store.newest_time()
 
-    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False) -> T:
+    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         return await self._hand_over(work, power_safe, None)
 
     async def lead(self, take: Callable[[Transaction], Lease | None], lost: Callable[[], None]) -> Lease | None:
@@ -185,9 +203,9 @@ class SimStore:
         if not self._serving:
             self._serving = True
             self._serve_soon()
-        # As in production: cancelling the caller does not cancel the work.
+        # As in production: cancelling the caller cancels the answer, and not the work.
         try:
-            result = await asyncio.shield(answer)
+            result = await answer
         except SkyError:
             await self._process.hear_error(dies)
             raise
@@ -254,6 +272,8 @@ class SimStore:
 def _recorded(work: Callable[[Transaction], T], tx: Transaction, commit: Commit) -> T:
     result = work(_Recorder(tx, commit))
     commit.changes = tx.changes  # type: ignore[attr-defined]
+    if commit.tasks or commit.leases or commit.starts or commit.ends or commit.cancels:
+        _, commit.items = tx.tasks.unfinished()
     return result
 
 

@@ -6,21 +6,24 @@ import ast
 import asyncio
 import random
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
 from types import FunctionType
 
 import pytest
 
-from skyward.intake.absence import Absences
 from tests.simulation.chance import Chance
+from tests.simulation.checkers import Violation
+from tests.simulation.command import shortfalls
 from tests.simulation.coverage import POINTS, missing
 from tests.simulation.faults import RATES, FaultPlan, Faults, choose_plan
 from tests.simulation.guard import LeftTheSimulation, guarded
 from tests.simulation.loop import Schedule, SimLoop, Stuck
 from tests.simulation.process import CrashPoint, Process, When
-from tests.simulation.run import simulate
-from tests.simulation.scenario import choose_scenario
+from tests.simulation.run import Outcome
+from tests.simulation.scenario import Scenario, choose_scenario
 from tests.simulation.shrink import shrink
 
 OPERATOR = Path(__file__).parents[2] / "operator" / "skyward"
@@ -167,15 +170,29 @@ def test_missing_points_are_named() -> None:
     assert set(missing(some)) == POINTS - set(some)
 
 
-@pytest.mark.slow
-def test_a_broken_guard_is_found_and_its_story_made_short(monkeypatch: pytest.MonkeyPatch) -> None:
-    """One rule is switched off by hand: a pool that is missing from one snapshot counts as removed."""
-    monkeypatch.setattr(Absences, "proved", lambda self, now: frozenset(self._since))
-    scenario = choose_scenario(0, hours=0.6)
-    found = simulate(scenario)
-    assert "S18" in {violation.rule for violation in found.violations}
+def test_runs_that_were_too_tame_are_told_apart_from_clean_ones() -> None:
+    total = {"unreached": ("node drained",), "crashes_per_hour": 14.9, "faulted_share": 0.19}
 
-    smaller, shown = shrink(scenario, found, tries=6)
+    assert shortfalls(total, all_points=False, min_crashes_per_hour=0.0, min_faulted=0.0) == ()
+    assert len(shortfalls(total, all_points=True, min_crashes_per_hour=15.0, min_faulted=0.2)) == 3
+    assert shortfalls(total, all_points=True, min_crashes_per_hour=14.9, min_faulted=0.19) == (
+        "never reached: node drained",
+    )
 
-    assert any(violation.rule == found.violations[0].rule for violation in shown.violations)
-    assert len(smaller.faults.kinds) < len(scenario.faults.kinds)
+
+def test_a_story_is_made_short_and_what_it_needs_stays_in_it() -> None:
+    def run(scenario: Scenario) -> Outcome:
+        """Harm comes of a reboot while nodes work; everything else is beside the point."""
+        harmed = "reboot" in scenario.faults.kinds and "nodes" in scenario.actors and scenario.hours >= 0.1
+        violations = (Violation("S1", 360.0, "node", "twice"),) if harmed else ()
+        told = Counter(scenario.faults.kinds)
+        return Outcome(scenario.seed, "local", 0, 0, 0, 0, told, 0, Counter(), violations, 0, 0, 0, "")
+
+    scenario = replace(choose_scenario(0, hours=1.0), faults=FaultPlan(tuple((kind, 1.0) for kind in RATES)))
+
+    smaller, found = shrink(scenario, run(scenario), tries=500, run=run)
+
+    assert smaller.faults.kinds == {"reboot"}
+    assert smaller.actors <= {"users", "nodes"}
+    assert smaller.hours < 0.11
+    assert found.violations

@@ -30,7 +30,7 @@ def test_nothing_is_violated_in_an_hour_of_faults_and_all_comes_true_afterwards(
 @pytest.mark.slow
 @pytest.mark.parametrize("found", CORPUS, ids=str)
 def test_what_was_found_once_stays_mended(found: Found) -> None:
-    check(simulate(choose_scenario(found.seed, found.hours, found.profile)))
+    check(simulate(found.scenario))
 
 
 @pytest.mark.slow

@@ -8,9 +8,9 @@ from collections import Counter
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
-from skyward.contracts import Submission
+from skyward.contracts import ORDINARY, Submission
 from skyward.errors import SkyError, TaskError, UserError
-from skyward_agent.wire.messages import FAILED, SUCCEEDED, Lease
+from skyward_agent.wire.messages import AT_MOST_ONCE, FAILED, REPLACE_RANK, RETRY, SUCCEEDED, Lease, Policy
 
 if TYPE_CHECKING:
     from tests.simulation.world import World
@@ -29,6 +29,7 @@ class Order:
     mode: str
     payloads: tuple[bytes, ...]
     max_attempts: int
+    policy: Policy = ORDINARY
     uid: str = ""
     """Once it was accepted."""
     seq: int = 0
@@ -53,6 +54,7 @@ class Work:
         self.ledger = Ledger()
         self._world = world
         self._stream = world.chance.stream("work")
+        self._policies = world.chance.stream("policies")
         self._count = 0
 
     @property
@@ -101,8 +103,21 @@ class Work:
             payloads=payloads,
             max_attempts=self._stream.choice((1, 3, 3)),
         )
+        self._ask_for_more(order)
         self.orders[key] = order
         return order
+
+    def _ask_for_more(self, order: Order) -> None:
+        """Now and then the client wants more than an ordinary call."""
+        wish = self._policies.choice(("", "", "", "once", "deadline", "retry", "rank"))
+        if wish == "once":
+            order.policy, order.max_attempts = Policy(delivery=AT_MOST_ONCE), 1
+        elif wish == "deadline":
+            order.policy = Policy(deadline_s=self._policies.choice((30.0, 600.0)))
+        elif wish == "retry":
+            order.policy, order.max_attempts = Policy(retry_on=("ValueError",), max_retries=2, backoff_s=5.0), 3
+        elif wish == "rank" and order.mode == "broadcast":
+            order.policy = Policy(on_node_loss=self._policies.choice((RETRY, REPLACE_RANK)))
 
     async def _see_through(self, order: Order) -> None:
         """Until it was accepted, refused for good, or its patience ends; sometimes changes its mind later."""
@@ -136,6 +151,7 @@ class Work:
             items=order.payloads,
             python="3.11",
             max_attempts=order.max_attempts,
+            policy=order.policy,
         )
 
         async def call() -> str:

@@ -2,41 +2,54 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextvars
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from skyward.contracts import Files
-from skyward.facts import BootstrapRequest, LaunchRequest, Listing
+from skyward.facts import BootstrapRequest, Ceilings, LaunchRequest, Listing
 from skyward_agent.wire.messages import AttemptId, Lease
 from tests.fakes.ids import FakeIds
 from tests.intake.files import MemoryFiles
 from tests.simulation.chance import Chance
 from tests.simulation.checkers import Checker, Violation
+from tests.simulation.checkers.births import BirthChecker
+from tests.simulation.checkers.ceilings import CeilingChecker
 from tests.simulation.checkers.control import ControlChecker
 from tests.simulation.checkers.desire import DesireChecker
 from tests.simulation.checkers.endings import EndingChecker
+from tests.simulation.checkers.histories import HistoryChecker
+from tests.simulation.checkers.hosts import HostChecker
 from tests.simulation.checkers.identities import IdentityChecker
 from tests.simulation.checkers.launches import LaunchChecker
 from tests.simulation.checkers.leases import LeaseChecker
+from tests.simulation.checkers.lineage import LineageChecker
 from tests.simulation.checkers.machines import MachineChecker
 from tests.simulation.checkers.marks import MarkChecker
+from tests.simulation.checkers.notices import NoticeChecker
 from tests.simulation.checkers.pace import PaceChecker
+from tests.simulation.checkers.rollouts import RolloutChecker
 from tests.simulation.checkers.serving import ServingChecker
 from tests.simulation.checkers.sights import Sights
 from tests.simulation.checkers.tasks import TaskChecker
+from tests.simulation.checkers.words import WordChecker
 from tests.simulation.clock import SimClock
 from tests.simulation.cloud import Cloud, Machine
 from tests.simulation.coverage import Coverage
 from tests.simulation.desire import Desire
 from tests.simulation.faults import Faults
+from tests.simulation.health import Health
+from tests.simulation.history import History
 from tests.simulation.hosts import Hosts
+from tests.simulation.looks import WatchedFiles, WrittenFiles
 from tests.simulation.loop import START, SimLoop
 from tests.simulation.network import Network
-from tests.simulation.operator import Operator
+from tests.simulation.notices import announced
+from tests.simulation.operator import MANIFESTS, Operator
 from tests.simulation.process import CrashPoint, Process
 from tests.simulation.profiles import PROFILES
-from tests.simulation.records import Records
+from tests.simulation.records import Records, version_of
 from tests.simulation.scenario import Scenario
 from tests.simulation.storing import Commit, open_database
 from tests.simulation.trace import Trace
@@ -54,6 +67,14 @@ CHECKERS: tuple[type[Checker], ...] = (
     LeaseChecker,
     ServingChecker,
     PaceChecker,
+    RolloutChecker,
+    WordChecker,
+    NoticeChecker,
+    HostChecker,
+    LineageChecker,
+    CeilingChecker,
+    BirthChecker,
+    HistoryChecker,
     Sights,
 )
 _TOLD = 20
@@ -76,15 +97,23 @@ class World:
         self.cloud = Cloud(PROFILES[scenario.profile], self.clock, self.faults, self.chance)
         self.network = Network(self.cloud, loop, self.faults, self.chance, self)
         self.hosts = Hosts(self)
+        self.history = History()
         self.work = Work(self)
+        self.health = Health(self)
         self.files = MemoryFiles()
         self.desire = Desire(self.files, self.clock)
         self.database = open_database()
         self.operators: list[Operator] = []
         """Those that live, in the order of their start."""
         self.installation = ""
+        self.ended = asyncio.Event()
+        """An operator process died, or its main task is over."""
         self.deaths = 0
         self.disk_is_full = False
+        self.ceilings = Ceilings()
+        """Of operators that start now."""
+        self.is_away = False
+        """Nobody keeps operators running for a while."""
         self.settled_s = 0.0
         self.drained_s = 0.0
         self._processes: list[Process] = []
@@ -109,11 +138,17 @@ class World:
         self.operators.append(operator)
         self.installation = operator.store.installation
         self.tell("operator", f"{process.number} starts")
-        process.start(self.loop, operator.serve)
+        process.start(self.loop, operator.serve, self.ended.set)
         return process
+
+    def come_back(self) -> None:
+        """Somebody keeps operators running again."""
+        self.is_away = False
+        self.ended.set()
 
     def _died(self, process: Process, cause: str) -> None:
         self.deaths += 1
+        self.ended.set()
         self.operators = [operator for operator in self.operators if operator.process is not process]
         self.hosts.operator_died(process)
         self.tell("operator", f"{process.number} dies: {cause}")
@@ -146,15 +181,19 @@ class World:
 
     def files_of(self, process: Process) -> Files:
         """The files as this process has them."""
-        return self.files
+        files = WrittenFiles(self.files, self.desire.was_written)
+        return WatchedFiles(files, MANIFESTS, lambda: self.desire.looked(process.number))
 
     def is_broken(self, request: BootstrapRequest) -> bool:
         """What this node is made from cannot work."""
-        return False
+        node = self.records.nodes.get(request.node_uid)
+        if self.health.is_on_bad_host(request.provider_id):
+            return True
+        return node is not None and (node.spec.pool, version_of(node)) in self.desire.broken
 
     def said_on(self, instance_id: str) -> dict[str, Any]:
         """What the agent there adds to its heartbeats."""
-        return {}
+        return {**announced(self.cloud.machines[instance_id], self.now), **self.health.said_on(instance_id)}
 
     # --- what agents do ----------------------------------------------------------------------------------------------
 

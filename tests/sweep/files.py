@@ -5,14 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from tests.intake.files import MemoryFiles
+from skyward.contracts import Files
 from tests.simulation.process import Process, When
 
 
 class SeamFiles:
     """Implements `contracts.Files`. Writing is synchronous: who dies in it goes on to its next await, and changes nothing more."""
 
-    def __init__(self, files: MemoryFiles, process: Process) -> None:
+    def __init__(self, files: Files, process: Process) -> None:
         self._files = files
         self._process = process
 

@@ -69,9 +69,8 @@ def _launches(world: World) -> Iterator[str]:
 
 def _decisions(world: World) -> Iterator[str]:
     """Those that stand: what `why` would say now."""
-    sql = world.database.sql
-    counted = Counter((one.kind, str(one.decision.kind), one.decision.rule) for one in decision_rows.standing(sql))
-    sql.rollback()
+    raw = world.database.raw
+    counted = Counter((one.kind, str(one.decision.kind), one.decision.rule) for one in decision_rows.standing(raw))
     for (about, kind, rule), count in counted.items():
         yield f"{count} decisions stand for a {about}: {kind} {rule}"
 

@@ -156,7 +156,7 @@ class Stage(World):
         return clock
 
     def files_of(self, process: Process) -> Any:
-        return SeamFiles(self.files, process)
+        return SeamFiles(super().files_of(process), process)
 
     def is_broken(self, request: BootstrapRequest) -> bool:
         node = self.records.nodes.get(request.node_uid)

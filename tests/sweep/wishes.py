@@ -32,12 +32,7 @@ class Written(Wish):
 class StagedDesire(Desire):
     def __init__(self, files: MemoryFiles, clock: SimClock) -> None:
         super().__init__(files, clock)
-        self.deleted: set[str] = set()
-        """Asked for through the API: that is evidence by itself."""
         self._moved: dict[str, str] = {}
-
-    def objection(self, name: str) -> str | None:
-        return None if name in self.deleted else super().objection(name)
 
     def path(self, name: str) -> str:
         return super().path(self._moved.get(name, name))

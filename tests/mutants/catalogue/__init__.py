@@ -1,6 +1,6 @@
 """All mutants, by what they break."""
 
-from tests.mutants.catalogue import delete, desire, guards, launch, leadership, observe, rollout, tasks
+from tests.mutants.catalogue import delete, desire, guards, guests, launch, leadership, observe, rollout, tasks
 from tests.mutants.mutant import Mutant
 
 MUTANTS: tuple[Mutant, ...] = (
@@ -8,6 +8,7 @@ MUTANTS: tuple[Mutant, ...] = (
     *observe.MUTANTS,
     *delete.MUTANTS,
     *guards.MUTANTS,
+    *guests.MUTANTS,
     *rollout.MUTANTS,
     *desire.MUTANTS,
     *leadership.MUTANTS,

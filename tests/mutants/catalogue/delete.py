@@ -69,7 +69,7 @@ MUTANTS = (
         (
             Edit(
                 _GARBAGE,
-                "return launch.state not in UNRESOLVED and launch.id not in records.awaited",
+                "return launch.state not in UNRESOLVED and not self._is_awaited(launch.id)",
                 "return False",
             ),
         ),

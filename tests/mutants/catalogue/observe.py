@@ -45,8 +45,8 @@ MUTANTS = (
         (
             Edit(
                 _LISTINGS,
-                "now - self.newest.started_at <= _STALE_RESYNCS * self._resync_s",
-                "now - self.newest.started_at <= 1e9",
+                "now - self.shown.listing.started_at <= _STALE_RESYNCS * self._resync_s",
+                "now - self.shown.listing.started_at <= 1e9",
             ),
         ),
         (Simulated("token", 1.0, ("brown-out",), ("users", "cloud")),),

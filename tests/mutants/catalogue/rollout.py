@@ -82,6 +82,19 @@ MUTANTS = (
         "a roll-out that was set for the night runs at noon",
     ),
     Mutant(
+        "canaries-place-not-counted",
+        "S15",
+        (
+            Edit(
+                "skyward.planner.replacing",
+                "free = max(0, self.most(standing) - len(standing))",
+                "free = max(0, self.limits.nodes - len(standing))",
+            ),
+        ),
+        (Laws("pool", 40962),),
+        "while a canary waits to be made one old node after the other gives way to it",
+    ),
+    Mutant(
         "canary-ignored",
         "S15",
         (Edit(_REPLACING, "return None if missing is None else max(0, missing - free)", "return None"),),
@@ -104,8 +117,8 @@ MUTANTS = (
     Mutant(
         "failing-template-goes-on",
         "S15",
-        (Edit(_REPLACING, "        if self.failures.stopped:\n            return []\n", ""),),
-        (Laws("pool", 247),),
+        (Edit(_REPLACING, "if self.failures.stopped or not self.rolling:", "if not self.rolling:"),),
+        (Laws("pool", 279),),
         "working nodes are given up for a template that never worked",
     ),
     Mutant(

@@ -44,8 +44,8 @@ MUTANTS = (
         (
             Edit(
                 _ROWS,
-                '"WHERE task = ? AND state != 2",\n            (CANCELLED',
-                '"WHERE task = ? AND state = 0",\n            (CANCELLED',
+                '"WHERE task = ? AND state != 2",\n            (outcome, at, readable',
+                '"WHERE task = ? AND state = 0",\n            (outcome, at, readable',
             ),
         ),
         (Laws("queue"),),
@@ -61,7 +61,7 @@ MUTANTS = (
     Mutant(
         "lost-item-not-queued-again",
         "S36",
-        (Edit(_ATTEMPTS, "                    self._board.requeue(held, row.counted)\n", ""),),
+        (Edit(_ATTEMPTS, "                    self._board.requeue(held, row.counted, row.ready_at, row.at)\n", ""),),
         (Laws("queue"),),
         "an item whose node died is never run",
     ),
@@ -89,13 +89,93 @@ MUTANTS = (
         "S40",
         (
             Edit(
-                _BOARD,
-                "for task, item in tuple(self.pinned_to(holder.node_uid))[:capacity]:",
-                "for task, item in [one for uid in tuple(self._pinned) for one in self.pinned_to(uid)][:capacity]:",
+                "skyward.queue.ranks",
+                "taken = list(self.of_node(holder.node_uid))[:count] if holder.node_uid in self._pinned else []",
+                "taken = [one for uid in tuple(self._pinned) for one in self.of_node(uid)][:count]",
             ),
         ),
         (Laws("queue"),),
         "two ranks of a broadcast run on one node",
+    ),
+    Mutant(
+        "late-joiner-takes-a-rank-that-is-not-vacant",
+        "S40",
+        (
+            Edit(
+                "skyward.queue.ranks",
+                "rank.node_uid == holder.node_uid and _entry(task, index) not in vacant",
+                "False and rank.node_uid == holder.node_uid and _entry(task, index) not in vacant",
+            ),
+        ),
+        (Laws("queue"),),
+        "one node runs two ranks of a broadcast that wait for each other",
+    ),
+    Mutant(
+        "what-may-have-begun-is-run-again",
+        "S37",
+        (
+            Edit(
+                _BOARD,
+                "holder.node_uid, holder.node, task.is_at_most_once)",
+                "holder.node_uid, holder.node, False)",
+            ),
+        ),
+        (Laws("queue"),),
+        "a payment that was asked for at most once is made twice when its node dies before it is heard of",
+    ),
+    Mutant(
+        "start-marker-is-lost-with-the-operator",
+        "S37",
+        (Edit(_ROWS, "SET state = 1, started = new.column7,", "SET state = 1, started = 0 * new.column7,"),),
+        (Laws("queue"),),
+        "the same, when the operator was restarted in between",
+    ),
+    Mutant(
+        "any-incarnation-says-that-it-never-began",
+        "S37",
+        (
+            Edit(
+                _OUTCOMES,
+                "if held.task.is_at_most_once and held.incarnation == incarnation:",
+                "if held.task.is_at_most_once:",
+            ),
+        ),
+        (Laws("queue"),),
+        "an agent that was restarted knows nothing of what the one before it ran, and it is run again",
+    ),
+    Mutant(
+        "secret-is-not-asked-for",
+        "S34",
+        (Edit(_ATTEMPTS, "if held is not None and held.secret == report.id.secret:", "if held is not None:"),),
+        (Laws("queue"),),
+        "who guesses the number of an attempt ends it",
+    ),
+    Mutant(
+        "exceptions-do-not-use-up-tries",
+        "S39",
+        (Edit(_OUTCOMES, "if row.counted > policy.max_retries or", "if row.counted > policy.max_retries + 1 or"),),
+        (Laws("queue"),),
+        "what always fails is tried more often than it may",
+    ),
+    Mutant(
+        "pause-ends-at-once",
+        "S39",
+        (
+            Edit(
+                _BOARD,
+                "        if ready_at is not None and ready_at > now:\n            self._delay(held",
+                "        if ready_at is not None and ready_at > now + 1e9:\n            self._delay(held",
+            ),
+        ),
+        (Laws("queue"),),
+        "a service that is down is asked again and again without a pause",
+    ),
+    Mutant(
+        "deadline-spares-what-runs",
+        "L6",
+        (Edit("skyward.queue.agenda", "return not task.is_retired", "return not (task.is_retired or task.held)"),),
+        (Laws("queue"),),
+        "a task that runs goes on after its deadline",
     ),
     Mutant(
         "lease-to-a-lost-node",
@@ -145,9 +225,10 @@ MUTANTS = (
         (
             Edit(
                 "skyward.controllers.node.registration",
-                "schedulable=not (leaving or node.spec.unschedulable or _is_unhealthy(node)),",
-                "schedulable=True,",
+                "return not (node.metadata.deletion_timestamp is not None or node.spec.unschedulable or is_unhealthy)",
+                "return True",
             ),
+            Edit("skyward.controllers.node.registration", "schedulable=False,", "schedulable=True,"),
         ),
         (Simulated("local", 1.0, ("slow",), ("users", "work"), nodes=4),),
         "a node that is to be emptied is filled again",

@@ -50,6 +50,13 @@ class Checker:
 
     def effect(self, what: str, machine: Machine) -> None: ...
 
+    def restored(self) -> None:
+        """The records are older ones, or none: what was known of them is over. Nobody runs."""
+        self.__init__(self.world)  # type: ignore[misc]
+
+    def announced(self, machine: Machine) -> None:
+        """Its provider will take it, and says so."""
+
     def agent_welcomed(self, node_uid: str, instance_id: str) -> None: ...
 
     def incarnation_welcomed(self, node_uid: str, incarnation: str) -> None: ...

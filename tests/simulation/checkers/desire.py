@@ -17,11 +17,16 @@ class DesireChecker(Checker):
         self._held: dict[str, str] = {}
         """By pool uid: the hash under which its deletion waits for somebody's word."""
 
+    def restored(self) -> None:
+        super().restored()
+        pools = self.world.records.pools.values()
+        self._leaving = {pool.metadata.uid for pool in pools if pool.metadata.deletion_timestamp is not None}
+
     def committed(self, commit: Commit) -> None:
         self._check_size(commit)
         for change in commit.changes:
             if isinstance(change.object, Pool):
-                self._pool(change.object, change.verb)
+                self._pool(change.object, change.verb, commit.process)
             elif isinstance(change.object, Node) and change.verb is Verb.ADDED:
                 self._check_belongs(change.object)
 
@@ -45,7 +50,7 @@ class DesireChecker(Checker):
         if len(going) > max(1, living / 4) and unasked:
             self.violate("S19", going[0].key, f"{len(going)} of {living} pools were taken for deleted at once")
 
-    def _pool(self, pool: Pool, verb: Verb) -> None:
+    def _pool(self, pool: Pool, verb: Verb, process: int) -> None:
         uid = pool.metadata.uid
         observed, generation = pool.status.observed_generation, pool.metadata.generation
         if observed < self._observed.get(uid, 0) or generation < self._generation.get(uid, 0):
@@ -55,7 +60,7 @@ class DesireChecker(Checker):
             self._held[uid] = pool.status.held.hash
         if pool.metadata.deletion_timestamp is not None and uid not in self._leaving:
             self._leaving.add(uid)
-            why = self.world.desire.objection(pool.metadata.name)
+            why = self.world.desire.objection(pool.metadata.name, process)
             if why is not None:
                 self.violate("S18", pool.key, f"it was taken for deleted, and {why}")
         if verb is Verb.ADDED or verb is Verb.MODIFIED:

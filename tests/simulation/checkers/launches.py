@@ -57,5 +57,10 @@ class LaunchChecker(Checker):
         if launch.state is LaunchState.REJECTED and made:
             self.violate("S4", launch.id, f"recorded as rejected, and it made {made[0].id}")
         hidden = [one.id for one in made if self.world.cloud.is_alive(one) and one.id not in self.world.records.bound]
-        if launch.state is LaunchState.ABSENT and hidden:
+        if launch.state is LaunchState.ABSENT and hidden and not self._was_misled(launch):
             self.violate("S4", launch.id, f"recorded as absent, and it made {hidden[0]}")
+
+    def _was_misled(self, launch: Launch) -> bool:
+        """Absence is proved by what the driver declares: a listing since its call that left something out broke that word. What
+        shows up late is bound or deleted all the same."""
+        return self.world.cloud.lied_at > launch.sent_at

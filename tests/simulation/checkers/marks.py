@@ -14,14 +14,18 @@ class MarkChecker(Checker):
         super().__init__(*args)  # type: ignore[arg-type]
         self._shown: dict[int, dict[str, tuple[float, float]]] = defaultdict(dict)
         """By process: the first and the newest of its listings, without a gap between, that showed each machine."""
+        self._proved: set[tuple[int, str]] = set()
+        """Shown for long enough, by process. A call may wait for its turn until the machine is gone: then it harms nobody."""
 
     def listed(self, process: Process, listing: Listing) -> None:
         before, at = self._shown[process.number], listing.started_at
         self._shown[process.number] = {one.id: (before.get(one.id, (at, at))[0], at) for one in listing.instances}
+        for instance_id, (first, newest) in self._shown[process.number].items():
+            if newest > first and newest - first >= self.world.cloud.profile.visibility_s:
+                self._proved.add((process.number, instance_id))
 
     def delete_sent(self, process: Process, instance_id: str) -> None:
-        if instance_id in self.world.records.bound:
+        if instance_id in self.world.records.bound or (process.number, instance_id) in self._proved:
             return
         first, newest = self._shown[process.number].get(instance_id, (0.0, 0.0))
-        if not first or newest <= first or newest - first < self.world.cloud.profile.visibility_s:
-            self.violate("L3", instance_id, f"no node has it, and listings showed it for {newest - first:.1f} s only")
+        self.violate("L3", instance_id, f"no node has it, and listings showed it for {newest - first:.1f} s only")

@@ -7,7 +7,7 @@ from collections import defaultdict
 
 from skyward.api import Node
 from skyward.contracts import EndRow, LeaseRow, TaskRow, Verb
-from skyward_agent.wire.messages import NODE_LOST
+from skyward_agent.wire.messages import NODE_LOST, REPLACE_RANK
 from tests.simulation.checkers.base import Checker
 from tests.simulation.storing import Commit
 
@@ -56,7 +56,9 @@ class ServingChecker(Checker):
         self._holders[lease.seq, lease.item] = lease.node_uid
         task = self._tasks.get(lease.seq)
         if task is not None and task.ranks and task.ranks[lease.item].node_uid != lease.node_uid:
-            self.violate("S40", f"{task.name}.{lease.item}", f"rank {lease.item} was leased to {lease.node}")
+            if task.policy.on_node_loss != REPLACE_RANK:
+                self.violate("S40", f"{task.name}.{lease.item}", f"rank {lease.item} was leased to {lease.node}")
+            self.world.coverage.reach("rank replaced")
         since = self._cordoned.get(lease.node_uid)
         if since is not None and self.world.now - since > _UNDER_WAY_S:
             self.violate("L13", lease.node, f"got work {self.world.now - since:.0f} s after it was cordoned")

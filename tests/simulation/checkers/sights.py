@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from skyward.api import Event, Node, NodeCondition, Pool, PoolCondition, Reason, Status, find, is_true
 from skyward.contracts import EndRow, Verb
-from skyward.facts import InstanceState, Launch, LaunchState
+from skyward.facts import InstanceState, Launch, LaunchState, Listing
 from skyward_agent.wire.messages import NODE_LOST, SUCCEEDED
 from tests.simulation.checkers.base import Checker
 from tests.simulation.cloud import FOREIGN, Machine
@@ -45,6 +45,9 @@ class Sights(Checker):
         self._rolling: set[str] = set()
         self._refused: set[tuple[str, int]] = set()
         self._ready: set[tuple[str, int]] = set()
+        self._zombies: set[str] = set()
+        self._pool_of: dict[int, str] = {}
+        """Of tasks, by number."""
 
     # --- commits -----------------------------------------------------------------------------------------------------
 
@@ -53,10 +56,12 @@ class Sights(Checker):
             self._launch(commit, before, launch)
         for end in commit.ends:
             self._ended(end)
-        for _, items in commit.cancels:
+        self._pool_of.update((task.seq, task.pool) for task in commit.tasks)
+        for seq, items in commit.cancels:
             if items:
                 self._reach("item cancelled")
-                if "drop_pool" in commit.name or "_cancel" in commit.name:
+                pool = self.world.records.pools.get(self._pool_of.get(seq, ""))
+                if pool is None or pool.metadata.deletion_timestamp is not None:
                     self._reach("work of a deleted pool cancelled")
         for lease in commit.leases:
             if lease.attempt > 1:
@@ -161,9 +166,19 @@ class Sights(Checker):
             self._reach("delete asked again")
         self._deletes.add(instance_id)
 
+    def listed(self, process: Process, listing: Listing) -> None:
+        if not self._zombies:
+            return
+        shown = {one.id for one in listing.instances if one.state is not InstanceState.GONE}
+        self._zombies = {one for one in self._zombies if self.world.cloud.machines[one].zombie}
+        if any(one not in shown and self.world.hosts.host(one).serves for one in self._zombies):
+            self._reach("machine gone in the listing, and its agent answers")
+
     def effect(self, what: str, machine: Machine) -> None:
         if what == "vanished":
             self._reach("machine deleted from outside")
+        if what == "vanished" and machine.zombie:
+            self._zombies.add(machine.id)
         if what != "deleted":
             return
         if machine.extra:
@@ -212,8 +227,6 @@ class Sights(Checker):
         if any(uid == node_uid and before != number for uid, before in self._ready):
             self._reach("agent back at a new operator")
         self._ready.add((node_uid, number))
-        if self.world.cloud.machines[instance_id].zombie:
-            self._reach("machine gone in the listing, and its agent answers")
 
     def drained(self) -> None:
         if any(machine.owner == FOREIGN for machine in self.world.cloud.alive.values()):

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 from skyward.api import Node, NodeCondition, Status, find
 from skyward.contracts import EndRow, LeaseRow, TaskRow, Verb
-from skyward_agent.wire.messages import SUCCEEDED
+from skyward_agent.wire.messages import AT_MOST_ONCE, SUCCEEDED
 from tests.simulation.checkers.base import Checker
 from tests.simulation.storing import Commit
 from tests.simulation.work import Order, answer
@@ -57,6 +57,11 @@ class TaskChecker(Checker):
             self.violate("S33", name, f"leased to {lease.node} while {item.lease.node} has it")
         item.lease = lease
         item.leases += 1
+        row = self._rows.get(lease.seq)
+        if row is not None and row.policy.delivery == AT_MOST_ONCE:
+            self.world.coverage.reach("at-most-once leased")
+            if self.world.work.ledger.runs[row.uid, lease.item]:
+                self.violate("S37", name, "was asked for at most once, has run, and is given out again")
 
     def _ended(self, end: EndRow) -> None:
         item = self._item(end.seq, end.item)

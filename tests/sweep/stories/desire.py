@@ -143,12 +143,10 @@ async def a_mass_deletion_is_approved(stage: Stage) -> None:
 async def git_is_in_the_middle_of_something(stage: Stage) -> None:
     await _begin(stage)
     stage.files.put(f"{MANIFESTS}/.git/index.lock", "")
-    stage.desire.look()
     stage.remove()
     await asyncio.sleep(30)
     stage.apply(2)
     stage.files.take_away(f"{MANIFESTS}/.git/index.lock")
-    stage.desire.look()
     await stage.settled()
 
 
@@ -157,10 +155,8 @@ async def the_directory_is_not_there_for_a_while(stage: Stage) -> None:
     await _begin(stage)
     kept = dict(stage.files.entries)
     stage.files.take_away(str(MANIFESTS))
-    stage.desire.look()
     await asyncio.sleep(30)
     for path, data in kept.items():
         stage.files.put(path, data)
-    stage.desire.look()
     stage.change(nodes=2)
     await stage.settled()
