@@ -34,7 +34,7 @@ def test_an_instance_whose_node_is_older_in_the_cache_than_its_launch_is_no_orph
         drivers = {"local": FakeDriver(cloud)}
         listings = Listings(drivers, launch.request.owner, clock, FakeIds())
         listing = asyncio.create_task(listings.run(lambda: None))
-        stale = SimpleNamespace(list=lambda kind: (node,))
+        stale = SimpleNamespace(nodes_naming=lambda name: (node,) if name == node.status.launch else ())
         deps = SimpleNamespace(
             clock=clock,
             store=store,

@@ -47,6 +47,8 @@ class MemoryFiles:
         self.writes = 0
         self.walks = 0
         self.reads = 0
+        self._has_links = False
+        """Some were made: from then on every path is looked through for them."""
         self._inodes: dict[str, int] = {}
         self._next_inode = 1
         self._changed: list[asyncio.Event] = []
@@ -62,6 +64,7 @@ class MemoryFiles:
     def put(self, path: str, content: str | bytes | Link | Pipe) -> None:
         self.make_directory(posixpath.dirname(path))
         self.entries[path] = content.encode() if isinstance(content, str) else content
+        self._has_links = self._has_links or isinstance(content, Link)
         self._renumber(path)
         self._wake()
 
@@ -169,6 +172,8 @@ class MemoryFiles:
         return real
 
     def _follow(self, path: str) -> str:
+        if not self._has_links:
+            return path
         for _ in range(_MAX_LINKS):
             parts = path.split("/")
             prefixes = ["/".join(parts[:count]) for count in range(2, len(parts) + 1)]

@@ -161,3 +161,21 @@ def test_the_directory_names_the_nodes_that_take_work_by_rank() -> None:
         assert pool_facts(cache, link, python="3.11")("default/none") is None
 
     with_store(main)
+
+
+def test_finds_the_nodes_that_name_an_instance_or_a_launch_now() -> None:
+    async def main(store: Store, clock: FakeClock) -> None:
+        cache = ObjectCache(store)
+        await cache.start()
+        await put(store, POOL, make_node(POOL, 0, launch="launch"), make_node(POOL, 1, launch="launch"))
+        assert [node.spec.slot for node in cache.nodes_naming("launch")] == [0, 1]
+
+        await put(store, make_node(POOL, 0, launch="launch", provider_id="machine"))
+        assert [node.spec.slot for node in cache.nodes_naming("machine")] == [0]
+        await put(store, make_node(POOL, 0, launch="another"))
+        assert cache.nodes_naming("machine") == ()
+        assert [node.spec.slot for node in cache.nodes_naming("launch")] == [1]
+        await store.run(lambda tx: tx.delete(make_node(POOL, 1, launch="launch")))
+        assert cache.nodes_naming("launch") == ()
+
+    with_store(main)

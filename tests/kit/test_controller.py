@@ -85,6 +85,38 @@ def test_every_key_is_looked_at_again_at_each_resync() -> None:
     assert recording.calls["a"] == 3
 
 
+def test_a_resync_of_many_keys_is_spread_over_its_period() -> None:
+    keys = tuple(f"key-{number:03d}" for number in range(200))
+    recording = run_for(3000, lambda key, call: DONE, keys)
+    later = sorted(times[1] for times in recording.times.values())
+
+    assert all(times[0] == 0 for times in recording.times.values())
+    assert max(Counter(later).values()) <= 10
+    assert all(len(times) >= 3 for times in recording.times.values())
+
+
+def test_a_key_that_comes_up_during_a_resync_is_looked_at_by_its_end() -> None:
+    keys = [f"key-{number:03d}" for number in range(200)]
+    clock = FakeClock()
+    recording = Recording(clock, lambda key, call: DONE)
+
+    async def main() -> None:
+        ids = FakeIds()
+        controller = Controller(
+            "test", recording, WorkQueue(clock, ids), workers=2, clock=clock, ids=ids, keys=lambda: keys, resync_s=1000
+        )
+        task = asyncio.create_task(controller.run(lambda: None))
+        await clock.sleep(500)
+        keys.append("late")
+        await clock.sleep(650)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    run_virtual(main(), clock)
+
+    assert recording.calls["late"] >= 1
+
+
 class BusyClock(FakeClock):
     """Whoever looks at it spends some time."""
 

@@ -15,10 +15,12 @@ from skyward.planner import (
     Finish,
     NodePlan,
     NodeRules,
+    RetireNode,
     Terminate,
     Wait,
     must_show_at,
     plan_node,
+    plan_pool,
     shown_at,
 )
 from tests.builders import (
@@ -31,6 +33,7 @@ from tests.builders import (
     make_pool,
     make_session,
     observe_node,
+    observe_pool,
     ready_conditions,
 )
 
@@ -160,3 +163,17 @@ def test_of_a_node_that_was_bound_while_leaving_the_request_tells_when_it_had_it
 )
 def test_an_answer_that_shows_it_makes_the_proof_begin_anew(looked_up: LookUp | None, expected: float) -> None:
     assert shown_at(looked_up) == expected
+
+
+def test_a_failed_node_that_is_kept_stays_until_its_provider_itself_does_not_know_it() -> None:
+    pool = make_pool(annotations={"skyward.dev/keep-on-failure": "true"})
+    node = make_node(pool, unschedulable=True, launch="launch-1", provider_id="instance-1", failure="it broke")
+    lacking = observe_node(node, missing_since=NOW - 300)
+
+    def retired(answer: LookUp | None) -> list[str]:
+        actions = plan_pool(observe_pool(pool, [replace(lacking, looked_up=answer)]), NOW).actions
+        return [action.node for action in actions if isinstance(action, RetireNode)]
+
+    assert isinstance(plan(lacking, pool).step, AskForInstance)
+    assert retired(None) == retired(look_up(10, InstanceState.HALTED)) == retired(look_up(400, NOT_FOUND)) == []
+    assert retired(look_up(10, NOT_FOUND)) == [node.key]

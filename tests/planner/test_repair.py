@@ -13,6 +13,7 @@ from skyward.planner import CreateNode, ForgetNode, KeepNode, PoolPlan, RetireNo
 from skyward.planner.hosts import FIRST_S, MEMORY_S, shun, without_shunned
 from skyward.planner.keeping import MOST_KEPT
 from skyward.planner.market import choose_offering
+from skyward.planner.shopping import Shopping
 from tests.builders import (
     NOW,
     failed_node,
@@ -272,8 +273,8 @@ def test_an_offering_of_a_shunned_host_is_left_out_and_said_so() -> None:
     bad, good = make_offering("bad", usd_per_hour=1, host_id="a"), make_offering("good", usd_per_hour=2, host_id="b")
     market: ObservedMarket = replace(make_market(bad, good), shunned=shun([failure("a", NOW - 1)], NOW))
 
-    chosen = choose_offering(provider_specs("local"), without_shunned(market), NOW)
-    none_left = choose_offering(provider_specs("local"), without_shunned(replace(market, offerings=(bad,))), NOW)
+    chosen = choose_offering(Shopping.at(provider_specs("local")), without_shunned(market), NOW)
+    none_left = choose_offering(Shopping.at(provider_specs("local")), without_shunned(replace(market, offerings=(bad,))), NOW)
 
     assert chosen.offering == good
     assert "1 left out because of their hosts" in chosen.message

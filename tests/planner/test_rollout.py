@@ -131,6 +131,16 @@ def test_outdated_nodes_that_never_served_wait_for_the_canary_too() -> None:
     assert len(slots(planned)) == 1
 
 
+def test_nobody_gives_way_to_a_canary_that_has_its_place_in_the_surge_and_waits_for_something_else() -> None:
+    """A delay after a failure, a closed budget: whatever keeps it from being made takes no second node."""
+    pool = rolling(2, maxUnavailable=0, maxSurge=1, canary=2)
+    nodes = [ready_node(pool, 2), *(pending_node(pool, slot, template=OLD) for slot in (0, 3))]
+    just_failed = failed_node(pool, 4, at=NOW - 1)
+
+    assert slots(plan(pool, *nodes, just_failed)) == ["3"]
+    assert slots(plan(pool, *nodes[:2], just_failed)) == []
+
+
 def test_a_canary_that_fails_costs_no_other_node() -> None:
     pool = rolling(4, maxUnavailable=3, canary=1)
     records = [failed_node(pool, 3, at=NOW - 1000 - number) for number in range(3)]

@@ -262,7 +262,8 @@ class TinyWorld:
                 spec: NodeSpec = node.spec.replace(unschedulable=True)
                 self.nodes[key] = node.replace(spec=spec)
             case FailNode(message=message):
-                self.nodes[key] = node.replace(status=node.status.replace(failure=message))
+                status = node.status.replace(failure=message, failed_at=to_time(int(self.now)))
+                self.nodes[key] = node.replace(status=status)
             case Terminate():
                 self.machines.pop(key, None)
             case Finish():

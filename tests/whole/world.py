@@ -17,7 +17,7 @@ from skyward.facts import Ceilings, Launch, LaunchRequest, LaunchState
 from skyward.intake import DirectorySource
 from skyward.kit.cache import ObjectCache
 from skyward.kit.controller import Controller
-from skyward.kit.directory import pool_facts
+from skyward.kit.directory import CachedNodes, pool_facts
 from skyward.kit.leadership import Leadership
 from skyward.kit.lifecycle import Component, Named, run_all
 from skyward.kit.listings import Listings
@@ -114,7 +114,8 @@ class World:
         cache = ObjectCache(store)
         await cache.start()
         self.link = FakeLink(self.machines, clock=clock)
-        self.queue = DurableQueue(store, clock=clock, ids=self.ids, pools=pool_facts(cache, self.link, python=PYTHON))
+        pools, nodes = pool_facts(cache, self.link, python=PYTHON), CachedNodes(cache)
+        self.queue = DurableQueue(store, clock=clock, ids=self.ids, pools=pools, nodes=nodes)
         await self.queue.recover()
         self.link.serve(self.queue, lambda node_uid: _holder(cache, node_uid))
         self.bootstrapper = bootstrapper = FakeBootstrapper(self.machines)

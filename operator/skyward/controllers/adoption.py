@@ -65,7 +65,7 @@ class Adopter:
         ready()
         try:
             while True:
-                await wait_for(self._wake, self._deps.clock, None)
+                await wait_for(self._wake, None)
                 self._wake.clear()
                 await self._pass()
         finally:

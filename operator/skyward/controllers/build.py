@@ -15,11 +15,14 @@ from skyward.controllers.launches import LaunchBook
 from skyward.controllers.limits import LaunchLimits
 from skyward.controllers.node.lookups import LookUps
 from skyward.controllers.node.reconciler import NodeReconciler
+from skyward.controllers.node.returns import Returns
+from skyward.controllers.numbers import Numbers
 from skyward.controllers.observe import Observer
 from skyward.controllers.pool.reconciler import PoolReconciler
 from skyward.controllers.standing import guarded
 from skyward.controllers.tasks.reconciler import COLLECT, TasksReconciler
 from skyward.kit.calls import Calls
+from skyward.kit.catalog import Catalog
 from skyward.kit.controller import Controller, Reconciler
 from skyward.kit.decisions import DecisionBook
 from skyward.kit.lifecycle import Component
@@ -42,12 +45,23 @@ def build(deps: Deps) -> tuple[Component, ...]:
     deps = guarded(deps, launches)
     calls = Calls(deps.clock, deps.ids)
     look_ups = LookUps(deps, calls)
-    observer = Observer(deps, launches, look_ups)
+    catalog = deps.catalog or Catalog(deps.drivers, deps.clock)
+    returns = Returns()
+    observer = Observer(deps, launches, look_ups, returns.why)
     decisions = DecisionBook(deps.store, deps.clock)
     queues = _Queues(deps)
     queues.subscribe()
     nodes = NodeReconciler(
-        deps, launches, observer, decisions, calls, queues.nodes, look_ups, LaunchLimits(deps, launches)
+        deps,
+        launches,
+        observer,
+        decisions,
+        calls,
+        queues.nodes,
+        look_ups,
+        LaunchLimits(deps, launches),
+        catalog,
+        returns,
     )
     providers = tuple(deps.drivers)
     return (
@@ -57,6 +71,7 @@ def build(deps: Deps) -> tuple[Component, ...]:
         Adopter(deps, launches),
         ClockGuard(deps.store, steady(deps.clock), launches),
         Heartbeats(deps),
+        Numbers(deps, queues.pools.add),
         _controller(
             deps, "pool", PoolReconciler(deps, launches, observer, decisions), queues.pools, _keys(deps, Pool), 4
         ),
@@ -129,6 +144,7 @@ class _Queues:
         if self._decided.get(pool.key) == decided:
             return
         self._decided[pool.key] = decided
+        self._deps.queue.look_again(pool.key)
         for node in self._deps.cache.nodes_of(meta.uid):
             self.nodes.add(node.key)
 
@@ -144,6 +160,8 @@ class _Queues:
             f"{node.metadata.namespace}/{node.spec.pool}", min(siblings * _GATHER_S, _GATHER_AT_MOST_S)
         )
         self.tasks.add(node.metadata.uid)
+        if isinstance(before, Node) and before.metadata.labels != node.metadata.labels:
+            self._deps.queue.look_again(f"{node.metadata.namespace}/{node.spec.pool}")
         drains = node.metadata.deletion_timestamp is not None or node.spec.unschedulable
         if change.verb is not Verb.DELETED and drains:
             self._leaving[node.key] = None
@@ -153,17 +171,17 @@ class _Queues:
     def _listing_changed(self, provider: str) -> None:
         """Only what shows another instance than before has news; everybody when all of the listing counts, or nothing of it."""
         self.providers.add(provider)
-        touched = self._deps.listings.touched(provider)
+        cache, touched = self._deps.cache, self._deps.listings.touched(provider)
         if touched is None:
-            for pool in self._deps.cache.list(Pool):
+            for pool in cache.list(Pool):
                 self.pools.add(pool.key)
-        for node in self._deps.cache.list(Node):
-            status = node.status
-            if status.provider not in ("", provider):
+            nodes = {node.key: node for node in cache.list(Node)}
+        else:
+            nodes = {node.key: node for name in sorted(touched) for node in cache.nodes_naming(name)}
+        for node in nodes.values():
+            if node.status.provider not in ("", provider):
                 continue
             if touched is not None:
-                if status.provider_id not in touched and status.launch not in touched:
-                    continue
                 self.pools.add(f"{node.metadata.namespace}/{node.spec.pool}")
             self.nodes.add(node.key)
             if self._deps.queue.held(node.metadata.uid):
@@ -191,4 +209,7 @@ class _Queues:
             self.nodes.add(key)
 
     def abandon(self, node_uid: str, attempts: Sequence[AttemptId], reason: str) -> None:
+        return None
+
+    def task_closed(self, task: str, items: int) -> None:
         return None

@@ -19,6 +19,7 @@ from skyward.errors import SkyError
 from skyward.facts import Launch
 from skyward.kit.recorder import record_event
 from skyward.kit.steady import LONGEST_STEP_S, TOLERANCE_S, SteadyClock
+from skyward.planner import CREATE_WINDOW_S
 
 _log = structlog.get_logger()
 LOOK_S = 10.0
@@ -69,19 +70,26 @@ class ClockGuard:
             await self._follow()
 
     async def _follow(self) -> None:
-        """What their times say is no longer how long they waited: launches wait anew to be proved absent, and leaving nodes
-        for their work to end."""
+        """What their times say is no longer how long they waited: launches wait anew to be proved absent, leaving nodes
+        for their work to end, templates that failed for their next try, and hosts that brought nodes down to be forgiven."""
         shift_s = self._clock.step()
         began = self._clock.began
         _log.warning("following the wall clock", seconds=round(shift_s), effect="every grace period begins anew")
 
         def work(tx: Transaction) -> tuple[Launch, ...]:
-            moved = tuple(replace(one, sent_at=began) for one in tx.launches() if one.sent_at and not one.gone_at)
+            still_counts = began - shift_s - CREATE_WINDOW_S  # also what is gone, against the ceilings on create calls
+            before = tx.launches()
+            moved = tuple(new for one in before if (new := _anew(one, began, still_counts)) != one)
             for launch in moved:
                 tx.put_launch(launch)
             for node in tx.list(Node):
-                if node.metadata.deletion_timestamp is not None:
-                    tx.put(node.replace(metadata=node.metadata.replace(deletion_timestamp=to_time(began))))
+                metadata, status = node.metadata, node.status
+                if metadata.deletion_timestamp is not None:
+                    metadata = metadata.replace(deletion_timestamp=to_time(began))
+                if status.failed_at is not None:
+                    status = status.replace(failed_at=to_time(float(int(began))))
+                if (metadata, status) != (node.metadata, node.status):
+                    tx.put(node.replace(metadata=metadata, status=status))
             return moved
 
         await self._launches.replace(work)
@@ -120,6 +128,14 @@ class ClockGuard:
         for source in tx.list(Source):
             conditions = drop_condition(source.status.conditions, SourceCondition.CLOCK_STEADY)
             tx.put(source.replace(status=source.status.replace(conditions=conditions)))
+
+
+def _anew(launch: Launch, began: float, still_counts: float) -> Launch:
+    if launch.sent_at and (not launch.gone_at or launch.sent_at > still_counts):
+        launch = replace(launch, sent_at=began)
+    if launch.host_failures:
+        launch = replace(launch, host_failures=tuple(replace(one, at=began) for one in launch.host_failures))
+    return launch
 
 
 def _is_told(tx: Transaction) -> bool:

@@ -9,6 +9,7 @@ from skyward.api import Node
 from skyward.contracts import AgentLink, Bootstrapper, Clock, Credentials, Driver, Ids, Store, TaskQueue
 from skyward.facts import Ceilings
 from skyward.kit.cache import ObjectCache
+from skyward.kit.catalog import Catalog
 from skyward.kit.leadership import Leadership
 from skyward.kit.listings import Listings
 
@@ -65,5 +66,7 @@ class Deps:
     """Create calls that may be under way at one provider; no pool holds more than half of them."""
     workers: int = 16
     """Nodes reconciled at once; they wait for the store alone."""
+    catalog: Catalog | None = None
+    """What all drivers offer, for whoever else looks at it; made here when none is given."""
     leadership: Leadership | None = None
     """Acquired. None where nobody else could lead, and epochs are not kept."""

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
+from typing import TypeVar
 
 from skyward.contracts import Store, Transaction
-from skyward.facts import Launch, LaunchState
+from skyward.facts import HostFailure, Launch, LaunchState
 
+T = TypeVar("T")
+Note = Callable[[Launch], None]
+"""Tells of a launch that the transaction wrote."""
 UNRESOLVED = frozenset({LaunchState.PREPARED, LaunchState.SENT, LaunchState.UNKNOWN})
 """It is not known yet what the create call made."""
 
@@ -20,11 +24,13 @@ class LaunchBook:
     def __init__(self, store: Store) -> None:
         self._store = store
         self._launches: dict[str, Launch] = {}
+        self._host_failures: dict[str, tuple[HostFailure, ...]] = {}
+        """Of those launches that have any, by id."""
         self._loaded = asyncio.Event()
 
     async def run(self, ready: Callable[[], None]) -> None:
         launches = await self._store.read(lambda tx: tx.launches())
-        self._launches = {launch.id: launch for launch in launches}
+        self.learn(launches)
         self._loaded.set()
         ready()
         await asyncio.Event().wait()
@@ -50,24 +56,37 @@ class LaunchBook:
     def of_pool(self, pool_uid: str) -> tuple[Launch, ...]:
         return tuple(launch for launch in self.all() if launch.pool_uid == pool_uid)
 
-    async def change(self, work: Callable[[Transaction], Launch | None]) -> Launch | None:
-        """Commit, surviving power loss, a transaction that writes the launch it returns; None says that it wrote none.
+    def host_failures(self) -> Iterator[HostFailure]:
+        """What launches keep of nodes whose records are gone."""
+        for failures in tuple(self._host_failures.values()):
+            yield from failures
 
-        The launch is known here before anybody is told of the commit: whoever is woken by it finds the launch."""
+    async def change(self, work: Callable[[Transaction], Launch | None]) -> Launch | None:
+        """Commit, surviving power loss, a transaction that writes the launch it returns; None says that it wrote none."""
+
+        def noting(tx: Transaction, note: Note) -> Launch | None:
+            launch = work(tx)
+            if launch is not None:
+                note(launch)
+            return launch
+
+        return await self.write(noting, power_safe=True)
+
+    async def write(self, work: Callable[[Transaction, Note], T], *, power_safe: bool) -> T:
+        """Commit a transaction that notes every launch it writes.
+
+        The launches are known here before anybody is told of the commit: whoever is woken by it finds them."""
         committed = False
         written: list[tuple[str, Launch | None]] = []
 
-        def recorded(tx: Transaction) -> Launch | None:
-            launch = work(tx)
-            if launch is not None:
-                written.append((launch.id, self._launches.get(launch.id)))
-                self._launches[launch.id] = launch
-            return launch
+        def note(launch: Launch) -> None:
+            written.append((launch.id, self._launches.get(launch.id)))
+            self._know(launch)
 
         try:
-            launch = await self._store.run(recorded, power_safe=True)
+            done = await self._store.run(lambda tx: work(tx, note), power_safe=power_safe)
             committed = True
-            return launch
+            return done
         finally:
             if not committed:
                 self._restore(written)
@@ -80,16 +99,25 @@ class LaunchBook:
 
     def learn(self, launches: Iterable[Launch]) -> None:
         """After a transaction that wrote them."""
-        self._launches.update((launch.id, launch) for launch in launches)
+        for launch in launches:
+            self._know(launch)
 
     def forget(self, launch_ids: Iterable[str]) -> None:
         """After a transaction that dropped them."""
         for launch_id in launch_ids:
             self._launches.pop(launch_id, None)
+            self._host_failures.pop(launch_id, None)
+
+    def _know(self, launch: Launch) -> None:
+        self._launches[launch.id] = launch
+        if launch.host_failures:
+            self._host_failures[launch.id] = launch.host_failures
+        else:
+            self._host_failures.pop(launch.id, None)
 
     def _restore(self, written: list[tuple[str, Launch | None]]) -> None:
         for launch_id, before in reversed(written):
             if before is None:
-                self._launches.pop(launch_id, None)
+                self.forget((launch_id,))
             else:
-                self._launches[launch_id] = before
+                self._know(before)

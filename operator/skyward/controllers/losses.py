@@ -8,7 +8,7 @@ from dataclasses import dataclass
 
 from skyward.api import Node, Pool
 from skyward.controllers.deps import Deps
-from skyward.facts import Hindrance, ObservedNode
+from skyward.facts import AgentSession, Hindrance, ObservedNode
 from skyward.kit.steady import steady
 from skyward.planner import Losses, Patience, blocks, excused_until, silent_since
 
@@ -33,7 +33,10 @@ class LossCounts:
 
     def about(self, observed: ObservedNode) -> Hindrance | None:
         """Why this node may not be given up for its silence."""
-        now, node = self._clock.now(), observed.node
+        node = observed.node
+        if _is_heard(node, observed.session):
+            return None
+        now = self._clock.now()
         since = silent_since(observed, self._patience(), now)
         if since is None:
             return None
@@ -67,15 +70,19 @@ class LossCounts:
         return _Census(stamp, by_pool, Losses(everybody, sum(nodes.values())))
 
     def _is_silent(self, node: Node, excused: float, now: float) -> bool:
-        session = self._deps.link.session(node.metadata.uid)
-        if session is not None and session.connected and not node.status.failure:
-            return False  # by far the most: they cost nothing more
+        if _is_heard(node, self._deps.link.session(node.metadata.uid)):
+            return False
         since = silent_since(self._observe(node), self._patience(), now)
         return since is not None and since > excused
 
     def _patience(self) -> Patience:
         """A step of the clock begins it anew."""
         return Patience(started_at=self._clock.began, lease_s=self._deps.durations.lease_s)
+
+
+def _is_heard(node: Node, session: AgentSession | None) -> bool:
+    """By far the most are: they cost nothing more."""
+    return session is not None and session.connected and not node.status.failure
 
 
 def _stands(node: Node) -> bool:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 
-from skyward.api import Node, Pool
+from skyward.api import Node, Pool, places_of
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import LaunchBook
 from skyward.controllers.losses import LossCounts
@@ -12,24 +13,39 @@ from skyward.controllers.node.lookups import LookUps
 from skyward.facts import Instance, InstanceState, Launch, LookUp, ObservedNode, ObservedPool
 from skyward.planner import must_show_at, shown_at
 
+ReadAt = dict[tuple[str, ...], float | None]
+"""When the oldest of the newest listings of these providers began; None when one is not fresh."""
+
 
 class Observer:
-    def __init__(self, deps: Deps, launches: LaunchBook, look_ups: LookUps) -> None:
+    def __init__(
+        self,
+        deps: Deps,
+        launches: LaunchBook,
+        look_ups: LookUps,
+        better: Callable[[str], str] = lambda node_uid: "",
+    ) -> None:
+        """`better`: why a node's pool would be better served by another machine, by its uid."""
+        self._better = better
         self._deps = deps
         self._launches = launches
         self._look_ups = look_ups
         self._losses = LossCounts(deps, self._picture)
 
-    def node(self, node: Node) -> ObservedNode:
-        observed = self._picture(node)
+    def node(self, node: Node, read_at: ReadAt | None = None) -> ObservedNode:
+        """`read_at` keeps what was found of providers, for more nodes of this instant."""
+        observed = self._picture(node, read_at)
         blocked = self._losses.about(observed)
         return observed if blocked is None else replace(observed, blocked=blocked)
 
-    def _picture(self, node: Node) -> ObservedNode:
+    def _picture(self, node: Node, read_at: ReadAt | None = None) -> ObservedNode:
         uid = node.metadata.uid
         launch = self._launches.get(node.status.launch) if node.status.launch else None
         instance = self._instance(node, launch)
-        listed_at = self._listed_at(providers_of(node, launch))
+        providers, read_at = providers_of(node, launch), {} if read_at is None else read_at
+        if providers not in read_at:
+            read_at[providers] = self._listed_at(providers)
+        listed_at = read_at[providers]
         looked_up = self._look_ups.answer(uid)
         lacks = bool(node.status.provider_id) and instance is None and listed_at is not None
         return ObservedNode(
@@ -43,11 +59,13 @@ class Observer:
             session=self._deps.link.session(uid),
             held=self._deps.queue.held(uid),
             drift=self._drift(node, instance),
+            better=self._better(uid),
         )
 
     def pool(self, pool: Pool) -> ObservedPool:
-        nodes = tuple(self.node(node) for node in self._deps.cache.nodes_of(pool.metadata.uid))
-        providers = {provider.name for provider in pool.spec.providers}
+        read_at: ReadAt = {}
+        nodes = tuple(self.node(node, read_at) for node in self._deps.cache.nodes_of(pool.metadata.uid))
+        providers = {provider.name for provider in pool.spec.places}
         for observed in nodes:
             providers.update(providers_of(observed.node, observed.launch))
         now = self._deps.clock.now()
@@ -111,4 +129,4 @@ def providers_of(node: Node, launch: Launch | None) -> tuple[str, ...]:
         return (node.status.provider,)
     if launch is not None:
         return (launch.request.offering.provider,)
-    return tuple(entry["name"] for entry in node.spec.template.get("providers", ()))
+    return tuple(dict.fromkeys(entry["name"] for entry in places_of(node.spec.template)))

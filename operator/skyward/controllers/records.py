@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from skyward.api import Condition, Node, NodeCondition, NodeStatus, Object, Reason, Status, find
+from skyward.api import Condition, Node, NodeCondition, NodeStatus, Object, Reason, Status, find, to_time
 from skyward.contracts import Store, Transaction
 from skyward.kit.decisions import Entry
 from skyward.kit.recorder import record_event
@@ -22,6 +22,11 @@ TOLD = {
 def with_conditions(node: Node, updates: Iterable[ConditionUpdate], now: float) -> NodeStatus:
     conditions = apply_updates(node.status.conditions, updates, now)
     return node.status if conditions == node.status.conditions else node.status.replace(conditions=conditions)
+
+
+def failed(status: NodeStatus, failure: str, now: float) -> NodeStatus:
+    """From now on it counts as failed."""
+    return status.replace(failure=failure, failed_at=to_time(float(int(now))))
 
 
 async def write_status(

@@ -13,6 +13,7 @@ from datetime import datetime
 from skyward.api import (
     FINALIZER,
     Condition,
+    Held,
     Pool,
     PoolCondition,
     PoolStatus,
@@ -28,6 +29,7 @@ from skyward.documents import Document, diff_spec
 from skyward.facts import Decision, DecisionKind
 from skyward.intake.declared import Declared, document_of, place, places
 from skyward.intake.holding import Hold, HoldLimits, Loss, find_hold
+from skyward.intake.settled import Settled
 from skyward.kit.decisions import record_decision
 from skyward.kit.recorder import record_event
 
@@ -80,16 +82,23 @@ class Rules:
     """Key of a pool that is changed through the API at this moment: that is evidence by itself."""
 
 
-def apply(tx: Transaction, stored: Mapping[str, Pool], declared: Declared, rules: Rules) -> Applied:
+def apply(
+    tx: Transaction, stored: Mapping[str, Pool], declared: Declared, rules: Rules, settled: Settled | None = None
+) -> Applied:
     """`stored` is where to look; what is written comes from the rows themselves."""
-    applied = Applied()
+    applied, settled = Applied(), settled or Settled(says_all)
     applied.held = _find_hold(stored.values(), declared, rules)
     for key, claims in declared.claims.items():
         document = document_of(claims)
         if document is not None and key not in stored and tx.get(Pool, key) is None:
             _create(tx, document, declared.revision, rules, applied)
     for pool in stored.values():
-        _settle(tx, pool, declared, rules, applied)
+        document = document_of(declared.claims.get(pool.key, ()))
+        held = applied.held.parts.get(pool.metadata.uid) if applied.held is not None else None
+        is_living = pool.metadata.deletion_timestamp is None
+        if is_living and held is None and document is not None and settled.holds(pool, document):
+            continue
+        _settle(tx, pool, held, declared, rules, applied)
     return applied
 
 
@@ -121,14 +130,10 @@ def _create(tx: Transaction, document: Document, revision: str, rules: Rules, ap
     applied.created.append(pool.key)
 
 
-def _settle(tx: Transaction, pool: Pool, declared: Declared, rules: Rules, applied: Applied) -> None:
+def _settle(tx: Transaction, pool: Pool, held: Held | None, declared: Declared, rules: Rules, applied: Applied) -> None:
     claims = declared.claims.get(pool.key, ())
     document = document_of(claims)
     is_absent = declared.lacks(pool)
-    held = applied.held.parts.get(pool.metadata.uid) if applied.held is not None else None
-    is_living = pool.metadata.deletion_timestamp is None
-    if is_living and held is None and document is not None and _says_all(pool, document):
-        return
     current = tx.get(Pool, pool.key)
     if current is None or current.metadata.uid != pool.metadata.uid:
         return  # it went meanwhile, of which its end tells
@@ -185,7 +190,7 @@ def _loss(pool: Pool, declared: Declared, counts_absence: bool) -> Loss | None:
 
 
 def _update(tx: Transaction, pool: Pool, document: Document, revision: str, rules: Rules, applied: Applied) -> None:
-    if _says_all(pool, document):
+    if says_all(pool, document):
         return
     new = updated_pool(pool, document, revision, to_time(rules.now))
     tx.put(new)
@@ -242,7 +247,7 @@ def _accepted(pool: Pool, now: datetime) -> Pool:
     return pool.replace(status=pool.status.replace(conditions=conditions))
 
 
-def _says_all(pool: Pool, document: Document) -> bool:
+def says_all(pool: Pool, document: Document) -> bool:
     """Nothing to do, as for nearly all pools of nearly every snapshot."""
     accepted = find(pool.status.conditions, PoolCondition.ACCEPTED)
     meta, wanted = pool.metadata, document.pool

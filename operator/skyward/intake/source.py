@@ -10,11 +10,12 @@ import structlog
 
 from skyward.api import Pool, Source
 from skyward.contracts import Change, Clock, Files, Ids, Manifest, Store, Verb
+from skyward.documents import parse_file
 from skyward.errors import UserError
 from skyward.intake.approvals import has_approval
 from skyward.intake.holding import HoldLimits
 from skyward.intake.snapshot import Snapshot, SourceUnavailable
-from skyward.intake.taking import Patience, Taker
+from skyward.intake.taking import Parse, Patience, Taker
 from skyward.intake.writing import Writer
 from skyward.kit.waiting import wait_for
 
@@ -29,7 +30,7 @@ class DirectorySource:
     The watcher's word is a hint: a change is read once nothing moved for `quiet_s` (`git_quiet_s` in a Git working tree),
     at most `latency_s` after the first hint, and in any case every `poll_s`. A pool counts as removed when it was absent
     twice, `absence_s` apart; what goes beyond the `limits` waits for an approval. With `threaded`, files are read and
-    parsed off the event loop; without, inline, which is for files that are not real.
+    parsed off the event loop; without, inline, which is for files that are not real. `parse` may remember what it parsed.
     """
 
     name = "intake"
@@ -49,6 +50,7 @@ class DirectorySource:
         absence_s: float = 10.0,
         limits: HoldLimits | None = None,
         threaded: bool = True,
+        parse: Parse = parse_file,
     ) -> None:
         self._taker = Taker(
             path,
@@ -59,6 +61,7 @@ class DirectorySource:
             limits=limits or HoldLimits(),
             patience=Patience(quiet_s, git_quiet_s, latency_s, absence_s),
             threaded=threaded,
+            parse=parse,
         )
         self._writer = Writer(self._taker)
         self._root = path
@@ -85,7 +88,7 @@ class DirectorySource:
                 next_s = await self._pass()
                 ready()
                 while True:
-                    is_hinted = await wait_for(self._hint, self._clock, next_s)
+                    is_hinted = await wait_for(self._hint, next_s)
                     if is_hinted:
                         await self._settle()
                     next_s = await self._pass(is_settled=is_hinted)
@@ -152,7 +155,7 @@ class DirectorySource:
         quiet_s = self._git_quiet_s if self._is_versioned else self._quiet_s
         while (left_s := deadline - self._clock.monotonic()) > 0:
             self._hint.clear()
-            if not await wait_for(self._hint, self._clock, min(quiet_s, left_s)):
+            if not await wait_for(self._hint, min(quiet_s, left_s)):
                 return
         self._hint.clear()
 
@@ -168,7 +171,7 @@ class DirectorySource:
             self._replaced.clear()
             async with asyncio.TaskGroup() as group:
                 following = group.create_task(self._follow())
-                await wait_for(self._replaced, self._clock, None)
+                await wait_for(self._replaced, None)
                 following.cancel()
 
     async def _follow(self) -> None:

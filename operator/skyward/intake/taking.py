@@ -13,9 +13,9 @@ import structlog
 
 from skyward.api import Reason
 from skyward.contracts import Clock, Files, Ids, Store, Transaction
-from skyward.documents import ParsedFile, parse_file
+from skyward.documents import ParsedFile
 from skyward.intake.absence import Absences
-from skyward.intake.applying import Applied, Rules, apply
+from skyward.intake.applying import Applied, Rules, apply, says_all
 from skyward.intake.approvals import approved, read_despite
 from skyward.intake.declared import Declared, declare
 from skyward.intake.holding import HoldLimits
@@ -27,11 +27,14 @@ from skyward.intake.reporting import (
     report_unavailable,
     report_waiting,
 )
+from skyward.intake.settled import Settled
 from skyward.intake.snapshot import MARKER, Reader, Snapshot, SourceUnavailable
 from skyward.intake.view import PoolView
 
 P = ParamSpec("P")
 T = TypeVar("T")
+Parse = Callable[[str, bytes], ParsedFile]
+"""From a file's name and its bytes."""
 
 _log = structlog.get_logger()
 _MARKER_MODE = 0o644
@@ -70,6 +73,7 @@ class Taker:
         limits: HoldLimits,
         patience: Patience,
         threaded: bool,
+        parse: Parse,
     ) -> None:
         self.root = root
         self.lock = asyncio.Lock()
@@ -83,6 +87,8 @@ class Taker:
         self._view = PoolView(store)
         self._patience = patience
         self._threaded = threaded
+        self._parse = parse
+        self._settled = Settled(says_all)
         self._parsed: dict[tuple[str, str], ParsedFile] = {}
         """By path and digest, for the files of the newest snapshot: what did not change is not parsed again."""
         self._revision: str | None = None
@@ -160,7 +166,7 @@ class Taker:
         for file in snapshot.files:
             key = (file.path, file.digest)
             known = self._parsed.get(key)
-            parsed[key] = known if known is not None else await self.offload(parse_file, file.path, file.data)
+            parsed[key] = known if known is not None else await self.offload(self._parse, file.path, file.data)
         self._parsed = parsed
         return declare(snapshot, {path: content for (path, _), content in parsed.items()})
 
@@ -182,7 +188,7 @@ class Taker:
                 approved=approved(find_source(tx), snapshot.approval),
                 asked=asked,
             )
-            applied = apply(tx, stored, declared, rules)
+            applied = apply(tx, stored, declared, rules, self._settled)
             held = applied.held.summary if applied.held is not None else None
             report_read(tx, str(self.root), declared, rules, Reading(doubt, held, snapshot.unfinished))
             return applied
@@ -192,6 +198,7 @@ class Taker:
             self.absences.forget()
         else:
             self.absences.saw(applied.absent, monotonic)
+        self._settled.only(stored)
         self._revision = snapshot.revision
         self._unavailable = ""
         self._busy_since = None

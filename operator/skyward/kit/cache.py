@@ -25,6 +25,8 @@ class ObjectCache:
         self._versions: dict[tuple[str, str], int] = {}
         self._nodes_by_pool: dict[str, dict[str, Node]] = {}
         self._nodes_by_uid: dict[str, str] = {}
+        self._nodes_by_name: dict[str, dict[str, Node]] = {}
+        """By the id of their instance, and by that of their launch."""
         self._handlers: dict[type[Object], list[Handler]] = {kind: [] for kind in CACHED}
         self._early: list[Change] | None = []
         self._stop: Callable[[], None] | None = None
@@ -69,6 +71,10 @@ class ObjectCache:
         key = self._nodes_by_uid.get(uid)
         return self.get(Node, key) if key is not None else None
 
+    def nodes_naming(self, instance_or_launch: str) -> tuple[Node, ...]:
+        """The nodes whose status names this instance, of whatever provider, or this launch."""
+        return tuple(self._nodes_by_name.get(instance_or_launch, {}).values())
+
     def _changed(self, changes: Sequence[Change]) -> None:
         if self._early is not None:
             self._early.extend(changes)
@@ -100,6 +106,8 @@ class ObjectCache:
         if isinstance(obj, Node):
             self._nodes_by_pool.setdefault(obj.spec.pool_uid, {})[obj.key] = obj
             self._nodes_by_uid[obj.metadata.uid] = obj.key
+            for name in _names(obj):
+                self._nodes_by_name.setdefault(name, {})[obj.key] = obj
 
     def _unindex(self, obj: Object | None) -> None:
         if not isinstance(obj, Node):
@@ -109,8 +117,17 @@ class ObjectCache:
         if not siblings:
             self._nodes_by_pool.pop(obj.spec.pool_uid, None)
         self._nodes_by_uid.pop(obj.metadata.uid, None)
+        for name in _names(obj):
+            namesakes = self._nodes_by_name.get(name, {})
+            namesakes.pop(obj.key, None)
+            if not namesakes:
+                self._nodes_by_name.pop(name, None)
 
 
 def _read_all(tx: Transaction) -> tuple[int, tuple[Object, ...]]:
     objects: Iterable[Object] = (obj for kind in CACHED for obj in tx.list(kind))
     return tx.version(), tuple(objects)
+
+
+def _names(node: Node) -> frozenset[str]:
+    return frozenset(name for name in (node.status.provider_id, node.status.launch) if name)

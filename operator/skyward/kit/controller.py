@@ -4,6 +4,7 @@ answers when it wants to be asked next. An exception delays its own key and no o
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Protocol
@@ -18,6 +19,9 @@ _log = structlog.get_logger()
 _REPEATS_BEFORE_QUIET = 3
 _LONGEST_TURN_S = 0.002
 """Passes that wait for nothing give nobody else a turn: after so long of them, of all workers, the rest of the loop gets one."""
+_SHARE_KEYS = 10
+_SHARE_S = 0.1
+"""A resync goes round in shares of so many keys, or more where they would follow each other sooner than this."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,7 +49,8 @@ class Reconciler(Protocol):
 
 
 class Controller:
-    """One named loop. `keys` gives every key that exists: all are added at the start and at each resync."""
+    """One named loop. `keys` gives every key that exists: all are added at the start, and from then on each once in every
+    resync, a few at a time: whatever happens meanwhile waits for a few passes and not for thousands."""
 
     def __init__(
         self,
@@ -71,7 +76,7 @@ class Controller:
         self._keys = keys
         self._resync_s = resync_s
         self._turn_ends = 0.0
-        self._is_turn_due = False
+        self._in_line: deque[asyncio.Future[None]] = deque()
 
     async def run(self, ready: Callable[[], None]) -> None:
         async with asyncio.TaskGroup() as group:
@@ -82,13 +87,26 @@ class Controller:
             ready()
 
     async def _resync(self) -> None:
+        self._offer(self._keys())
         while True:
-            for key in self._keys():
-                self.queue.offer(key)
+            keys = tuple(self._keys())
             # Jitter keeps the controllers of one process, and several processes, from working in step.
-            await self._clock.sleep(self._resync_s * (0.9 + 0.2 * self._ids.fraction()))
+            period_s = self._resync_s * (0.9 + 0.2 * self._ids.fraction())
+            shares = max(1, min(len(keys) // _SHARE_KEYS, int(period_s / _SHARE_S)))
+            offered: set[str] = set()
+            for number in range(shares - 1):
+                await self._clock.sleep(period_s / shares)
+                offered.update(self._offer(keys[number::shares]))
+            await self._clock.sleep(period_s / shares)
+            self._offer(key for key in self._keys() if key not in offered)
+
+    def _offer(self, keys: Iterable[str]) -> Iterable[str]:
+        for key in keys:
+            self.queue.offer(key)
+        return keys
 
     async def _work(self) -> None:
+        structlog.contextvars.bind_contextvars(controller=self.name)  # this task's own
         while True:
             key = await self.queue.get()
             try:
@@ -98,21 +116,29 @@ class Controller:
             await self._give_way()
 
     async def _give_way(self) -> None:
-        while self._clock.monotonic() >= self._turn_ends:
-            if not self._is_turn_due:
-                self._is_turn_due = True
-                asyncio.get_running_loop().call_soon(self._begin_turn)
-            await asyncio.sleep(0)
+        if self._clock.monotonic() < self._turn_ends:
+            return
+        turn: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        self._in_line.append(turn)
+        if len(self._in_line) == 1:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
+        await turn
 
     def _begin_turn(self) -> None:
-        self._is_turn_due = False
+        """One worker goes on, and in the loop's next round another: most of them would find the turn used up."""
         self._turn_ends = self._clock.monotonic() + _LONGEST_TURN_S
+        while self._in_line:
+            turn = self._in_line.popleft()
+            if not turn.done():
+                turn.set_result(None)
+                break
+        if self._in_line:
+            asyncio.get_running_loop().call_soon(self._begin_turn)
 
     async def _pass(self, key: str) -> None:
         started = self._clock.monotonic()
         try:
-            with structlog.contextvars.bound_contextvars(controller=self.name):
-                following = await self._reconciler.reconcile(key)
+            following = await self._reconciler.reconcile(key)
         except Exception as error:
             self.failures += 1
             self._report(key, error, self.queue.add_failed(key), self._clock.monotonic() - started)

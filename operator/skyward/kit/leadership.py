@@ -81,7 +81,7 @@ class Leadership:
         ready()
         pause_s = _RENEW_S
         try:
-            while not await wait_for(self._lost, self._clock, pause_s):
+            while not await wait_for(self._lost, pause_s):
                 pause_s = await self._keep()
             raise LeadershipLost(f"another operator took over from epoch {self.epoch}: this one ends")
         except asyncio.CancelledError:

@@ -20,6 +20,7 @@ from skyward.facts import Instance, InstanceState, Listing
 from skyward.kit.absences import Absences
 from skyward.kit.backoff import Backoff
 from skyward.kit.lineage import Doubt
+from skyward.kit.shown import Shown, look_through
 from skyward.kit.waiting import wait_for
 
 _log = structlog.get_logger()
@@ -51,18 +52,22 @@ class Listings:
 
     def newest(self, provider: str) -> Listing | None:
         """The newest complete listing, however old."""
-        reader = self._readers.get(provider)
-        return reader.newest if reader else None
+        shown = self._shown(provider)
+        return shown.listing if shown is not None else None
 
     def instance(self, provider: str, instance_id: str) -> Instance | None:
         """This instance as the newest complete listing shows it."""
-        reader = self._readers.get(provider)
-        return reader.by_id.get(instance_id) if reader else None
+        shown = self._shown(provider)
+        return shown.by_id.get(instance_id) if shown is not None else None
 
     def of_launch(self, provider: str, launch: str) -> tuple[Instance, ...]:
-        """What the newest complete listing shows of this launch, by id."""
-        reader = self._readers.get(provider)
-        return tuple(reader.by_launch.get(launch, ())) if reader else ()
+        """What the newest complete listing shows of this launch, by id; the same object as long as that is the same."""
+        return self.by_launch(provider).get(launch, ())
+
+    def by_launch(self, provider: str) -> Mapping[str | None, tuple[Instance, ...]]:
+        """All that the newest complete listing shows; None holds what carries no readable mark."""
+        shown = self._shown(provider)
+        return shown.by_launch if shown is not None else {}
 
     def missing_since(self, provider: str, instance_id: str, after: float) -> float | None:
         """Since when complete listings lack this instance, of those that began then or later; None when they do not."""
@@ -106,6 +111,10 @@ class Listings:
         reader = self._readers.get(provider)
         return reader.touched if reader else None
 
+    def _shown(self, provider: str) -> Shown | None:
+        reader = self._readers.get(provider)
+        return reader.shown if reader else None
+
     def subscribe(self, callback: Callable[[str], None]) -> None:
         """Call back with a provider whose instances changed, or whose listing became fresh or stale."""
         for reader in self._readers.values():
@@ -114,9 +123,7 @@ class Listings:
 
 class _Reader:
     def __init__(self, name: str, driver: Driver, owner: str, clock: Clock, ids: Ids) -> None:
-        self.newest: Listing | None = None
-        self.by_id: dict[str, Instance] = {}
-        self.by_launch: dict[str, list[Instance]] = {}
+        self.shown: Shown | None = None
         self.error = ""
         self.judge: Judge = _trust
         self.doubt: Doubt | None = None
@@ -137,7 +144,7 @@ class _Reader:
     def is_fresh(self, now: float) -> bool:
         if self.doubt is not None:
             return False
-        return self.newest is not None and now - self.newest.started_at <= _STALE_RESYNCS * self._resync_s
+        return self.shown is not None and now - self.shown.listing.started_at <= _STALE_RESYNCS * self._resync_s
 
     def poke(self) -> None:
         self._pace_s = self._resync_s * _FASTEST_SHARE
@@ -161,13 +168,14 @@ class _Reader:
         try:
             listing = await self._list()
             doubt = await self.judge(listing)
+            shown = await look_through(listing, self.shown)
         except asyncio.CancelledError:
             for waiter in waiters:
                 waiter.cancel()
             raise
         except Exception as error:
             return self._failed(error, waiters)
-        return self._succeeded(listing, waiters) if doubt is None else self._doubted(doubt, waiters)
+        return self._succeeded(shown, waiters) if doubt is None else self._doubted(doubt, waiters)
 
     async def _list(self) -> Listing:
         try:
@@ -176,42 +184,23 @@ class _Reader:
         except TimeoutError as error:
             raise ProviderError(f"listing {self._name}: no answer within {_DEADLINE_S:.0f} s") from error
 
-    def _succeeded(self, listing: Listing, waiters: list[asyncio.Future[Listing]]) -> float:
-        touched = None if self.newest is None else self._differences(listing)
+    def _succeeded(self, shown: Shown, waiters: list[asyncio.Future[Listing]]) -> float:
         if self.error:
             _log.info("listing works again", provider=self._name)
         self.error = ""
         self.doubt = None
-        self._take(listing, is_known=touched is not None and not touched)
+        self.shown = shown
+        self.absences.take(shown.listing)
         self._backoff.forget("")
         for waiter in waiters:
             if not waiter.done():
-                waiter.set_result(listing)
-        self._notify(touched is None or bool(touched), touched)
+                waiter.set_result(shown.listing)
+        self._notify(shown.touched is None or bool(shown.touched), shown.touched)
         pause_s = self._pace_s
-        moving = any(instance.state in _MOVING for instance in listing.instances)
+        moving = any(instance.state in _MOVING for instance in shown.by_id.values())
         slowest_s = self._resync_s * _MOVING_SHARE if moving else self._resync_s
         self._pace_s = min(slowest_s, self._pace_s * _SLOWING)
         return pause_s
-
-    def _differences(self, listing: Listing) -> frozenset[str]:
-        shown = {instance.id for instance in listing.instances}
-        differ = [instance for instance in listing.instances if self.by_id.get(instance.id) != instance]
-        differ += [instance for instance in self.by_id.values() if instance.id not in shown]
-        before = [self.by_id[instance.id] for instance in differ if instance.id in self.by_id]
-        return frozenset(name for one in (*differ, *before) for name in (one.id, one.launch) if name is not None)
-
-    def _take(self, listing: Listing, *, is_known: bool) -> None:
-        """`is_known`: it shows what the one before it showed."""
-        self.newest = listing
-        self.absences.take(listing)
-        if is_known:
-            return
-        self.by_id = {instance.id: instance for instance in listing.instances}
-        self.by_launch = {}
-        for instance in sorted(listing.instances, key=lambda one: one.id):
-            if instance.launch is not None:
-                self.by_launch.setdefault(instance.launch, []).append(instance)
 
     def _doubted(self, doubt: Doubt, waiters: list[asyncio.Future[Listing]]) -> float:
         """What was known before stays as it was, and nobody may act on it."""
@@ -254,14 +243,14 @@ class _Reader:
             step_s = min(left, self._until_stale())
             if not hurry:
                 await self._clock.sleep(step_s)
-            elif await wait_for(self._poked, self._clock, step_s):
+            elif await wait_for(self._poked, step_s):
                 return
             self._notify(changed=False)
 
     def _until_stale(self) -> float:
-        if not self._was_fresh or self.newest is None:
+        if not self._was_fresh or self.shown is None:
             return float("inf")
-        age_s = self._clock.now() - self.newest.started_at
+        age_s = self._clock.now() - self.shown.listing.started_at
         return max(0.001, _STALE_RESYNCS * self._resync_s - age_s + 0.001)
 
     def _notify(self, changed: bool, touched: frozenset[str] | None = None) -> None:

@@ -122,7 +122,7 @@ class WorkQueue:
         """Move delayed keys over as they come due, until cancelled."""
         while True:
             self._timers_changed.clear()
-            await wait_for(self._timers_changed, self._clock, self._move_due())
+            await wait_for(self._timers_changed, self._move_due())
 
     def _move_due(self) -> float | None:
         now = self._clock.monotonic()

@@ -3,7 +3,7 @@
 from skyward.api.meta import REPLACE
 from skyward.planner.adoption import AdoptInstance, plan_adoption
 from skyward.planner.breaker import Losses, Patience, blocks, excused_until, silent_since
-from skyward.planner.case import template_providers, uses_tunnel
+from skyward.planner.case import uses_tunnel
 from skyward.planner.ceilings import CREATE_WINDOW_S, UNANSWERED, launch_allowance, room, use_of, use_of_stray
 from skyward.planner.decided import (
     LAUNCH_RULE,
@@ -15,6 +15,7 @@ from skyward.planner.decided import (
     step_decision,
 )
 from skyward.planner.endings import epitaph
+from skyward.planner.hosts import MEMORY_S as HOST_MEMORY_S
 from skyward.planner.hosts import host_failure, shun
 from skyward.planner.market import OfferingChoice, choose_offering
 from skyward.planner.node import plan_node
@@ -42,12 +43,16 @@ from skyward.planner.plans import (
 )
 from skyward.planner.pool import plan_pool
 from skyward.planner.proof import must_show_at, shown_at
+from skyward.planner.returning import return_due_at, spot_again
 from skyward.planner.rules import NodeRules
+from skyward.planner.shopping import Shopping, Terms, shopping_of, terms_of
+from skyward.planner.sifting import accepts, relevant, sift
 from skyward.planner.updates import apply_updates
 from skyward.planner.world import world
 
 __all__ = [
     "CREATE_WINDOW_S",
+    "HOST_MEMORY_S",
     "LAUNCH_RULE",
     "MERE_STEPS",
     "REPLACE",
@@ -74,9 +79,12 @@ __all__ = [
     "ResumeLaunch",
     "RetireNode",
     "RunBootstrap",
+    "Shopping",
     "StartLaunch",
     "Terminate",
+    "Terms",
     "Wait",
+    "accepts",
     "action_decision",
     "apply_updates",
     "blocks",
@@ -93,13 +101,18 @@ __all__ = [
     "plan_node",
     "plan_pool",
     "pool_decisions",
+    "relevant",
+    "return_due_at",
     "room",
     "sentence",
+    "shopping_of",
     "shown_at",
     "shun",
+    "sift",
     "silent_since",
+    "spot_again",
     "step_decision",
-    "template_providers",
+    "terms_of",
     "use_of",
     "use_of_stray",
     "uses_tunnel",

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from skyward.api import Condition, Json, Node, NodeCondition, Pool, ProviderSpec, Reason, Status, find
+from skyward.api import Condition, Json, Node, NodeCondition, Pool, Reason, Status, find
 from skyward.facts import (
     AgentSession,
     BootstrapState,
@@ -97,11 +97,6 @@ class Case:
     def fail(self, reason: Reason, message: str, *updates: ConditionUpdate) -> NodePlan:
         ready = false(NodeCondition.READY, reason, message.strip().splitlines()[0])
         return NodePlan(FailNode(reason, message), (*updates, ready))
-
-
-def template_providers(template: Json) -> tuple[ProviderSpec, ...]:
-    """Where a node of this template may be made."""
-    return tuple(ProviderSpec.model_validate(entry) for entry in template.get("providers", ()))
 
 
 def uses_tunnel(template: Json, rules: NodeRules) -> bool:

@@ -46,8 +46,9 @@ class Wanted:
             is_protected=is_asked(pool.metadata.annotations, DO_NOT_DISRUPT),
         )
 
-    def drift(self, node: Node, instance_drift: str) -> Drift | None:
-        """The first reason to replace this node; None when it is as wanted. `instance_drift` is what its driver says."""
+    def drift(self, node: Node, instance_drift: str, better: str = "") -> Drift | None:
+        """The first reason to replace this node; None when it is as wanted. `instance_drift` is what its driver says, `better` why
+        another machine would serve."""
         if is_asked(node.metadata.annotations, REPLACE):
             return Drift(Reason.REPLACE_REQUESTED, "a user asked for its replacement")
         if instance_drift:
@@ -57,7 +58,7 @@ class Wanted:
         created = node.metadata.creation_timestamp
         if self.restarted_at is not None and created is not None and created.timestamp() < self.restarted_at:
             return Drift(Reason.RESTART_REQUESTED, "a user asked for new nodes after it was made")
-        return None
+        return Drift(Reason.SPOT_AVAILABLE, better) if better else None
 
     def _difference(self, node: Node) -> str:
         hash_ = node.spec.template_hash

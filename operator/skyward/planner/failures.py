@@ -78,11 +78,11 @@ def judge(pool: Pool, members: Sequence[Member], now: float) -> Failures:
 
 def forget(pool: Pool, members: Sequence[Member], failures: Failures, now: float) -> tuple[ForgetNode, ...]:
     """The records that no longer tell anything: of another template, made good by a later node, or too many."""
+    gone = [member.node for member in members if member.place is Place.GONE]
+    if not gone:
+        return ()
     hash_ = template_hash(pool.spec)
-    records = sorted(
-        (member.node for member in members if member.place is Place.GONE),
-        key=lambda node: (-failed_at(node, now), node.key),
-    )
+    records = sorted(gone, key=lambda node: (-failed_at(node, now), node.key))
     ready_at = {member.key: _ready_at(member.node) for member in members if member.node.spec.template_hash == hash_}
     kept = {False: 0, True: 0}
     actions: list[ForgetNode] = []
@@ -111,8 +111,10 @@ def forgets_at(members: Sequence[Member], now: float) -> float | None:
 
 
 def failed_at(node: Node, now: float) -> float:
-    """When it was given up: in whole seconds, so that the answer is the same before and after it is retired. One that was kept
-    for a look was cordoned then."""
+    """When it was given up: in whole seconds, so that the answer is the same before and after it is retired."""
+    if node.status.failed_at is not None:
+        return node.status.failed_at.timestamp()
+    # A record of a version that did not write that down: one that was kept for a look was cordoned then.
     cordoned = since(node, NodeCondition.CORDONED) if node.status.failure else None
     if cordoned is not None:
         return cordoned

@@ -1,8 +1,8 @@
 """Poison hosts: a machine that brings down what runs on it is left alone for a while, longer with each failure.
 
-The memory is that of the nodes' own records, so it survives restarts, and it decays: a failure that is old enough counts
-no more. A host that was taken away by its provider, or whose template fails on others too, is judged like any other: the
-first failure costs it minutes only.
+The memory is that of the nodes' own records, and of their launches after those, so it survives restarts. It decays: a
+failure that is old enough counts no more. A host that was taken away by its provider, or whose template fails on others
+too, is judged like any other: the first failure costs it minutes only.
 """
 
 from __future__ import annotations
@@ -90,6 +90,6 @@ def _why(host: ShunnedHost) -> str:
 
 
 def _given_up_at(node: Node) -> float | None:
-    """A kept node is given up when it is cordoned."""
-    deleted = node.metadata.deletion_timestamp
-    return deleted.timestamp() if deleted is not None else since(node, NodeCondition.CORDONED)
+    """When it failed; of one that was lost, or fell ill, when it was retired."""
+    at = node.status.failed_at or node.metadata.deletion_timestamp
+    return at.timestamp() if at is not None else since(node, NodeCondition.CORDONED)

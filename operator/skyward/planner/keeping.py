@@ -26,9 +26,19 @@ def asks_to_keep(pool: Pool, node: Node) -> bool:
 
 
 def has_instance(observed: ObservedNode) -> bool:
-    """It is there and stays there."""
+    """It is there and stays there, as far as is known: that listings leave it out proves nothing until its provider, asked
+    for it after that, does not know it either."""
     instance = observed.instance
-    return bool(observed.node.status.provider_id) and instance is not None and instance.state not in _NOTHING_LEFT
+    if instance is not None:
+        return bool(observed.node.status.provider_id) and instance.state not in _NOTHING_LEFT
+    return bool(observed.node.status.provider_id) and not _is_disowned(observed)
+
+
+def _is_disowned(observed: ObservedNode) -> bool:
+    answer, missing_since = observed.looked_up, observed.missing_since
+    if answer is None or missing_since is None or answer.asked_at < missing_since:
+        return False
+    return answer.instance is None or answer.instance.state in _NOTHING_LEFT
 
 
 def is_kept(observed: ObservedNode, pool: Pool) -> bool:

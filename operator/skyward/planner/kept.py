@@ -7,13 +7,14 @@ from skyward.api.meta import KEEP_ON_FAILURE
 from skyward.facts import Decision, DecisionKind
 from skyward.planner.case import Case
 from skyward.planner.plans import Cordon, NodePlan, Wait
+from skyward.planner.starting import asked_for
 from skyward.planner.updates import false
 
 RULE = "keep-on-failure"
 
 
 def plan_kept(case: Case) -> NodePlan:
-    """Nothing is done to it but that it takes no work."""
+    """Nothing is done to it but that it takes no work, and that its provider is asked for it when listings lack it."""
     status = case.node.status
     cost = f"it costs {status.hourly_cost} $/h; " if status.hourly_cost not in ("", "0") else ""
     failure = status.failure.splitlines()[0].rstrip(".")
@@ -25,4 +26,5 @@ def plan_kept(case: Case) -> NodePlan:
     held = (Decision(DecisionKind.HOLD, RULE, Reason.KEPT_ON_FAILURE, message),)
     if not case.node.spec.unschedulable and not case.is_paused:
         return NodePlan(Cordon("it failed and takes no new work"), updates, decisions=held)
-    return NodePlan(Wait(), updates, decisions=held)
+    look_s = case.rules.visibility_s if case.instance is None else None
+    return asked_for(case, NodePlan(Wait(), updates, look_s, held))

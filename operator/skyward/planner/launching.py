@@ -6,14 +6,15 @@ identical call again, all others are only listed until the listing shows the ins
 
 from __future__ import annotations
 
-from skyward.api import NodeCondition, Reason, to_time
+from skyward.api import NodeCondition, Reason, driver_options, places_of, to_time
 from skyward.facts import Decision, DecisionKind, Hindrance, Launch, LaunchState
-from skyward.planner.case import Case, later, template_providers
+from skyward.planner.case import Case, later
 from skyward.planner.ceilings import room
 from skyward.planner.guards import hold
 from skyward.planner.hosts import avoided, skips, without_shunned
 from skyward.planner.market import OfferingChoice, choose_offering
 from skyward.planner.plans import ConditionUpdate, NodePlan, ResumeLaunch, StartLaunch, Wait
+from skyward.planner.shopping import shopping_of, terms_of
 from skyward.planner.updates import false, unknown
 
 UNRESOLVED = frozenset({LaunchState.SENT, LaunchState.UNKNOWN})
@@ -21,7 +22,6 @@ LONGEST_PAUSE_S = 60.0
 HELD_LOOK_S = 30.0
 REPLAYS_ALONE = 6
 """After so many calls without an answer the listing may tell as well what became of a token's launch."""
-OFFERINGS_SOON_S = 5.0
 
 
 def plan_launch(case: Case) -> NodePlan:
@@ -81,14 +81,17 @@ def _start(case: Case) -> NodePlan:
     if case.observed.listed_at is None:
         return _held(_unobserved(case))
     market = without_shunned(case.market)
-    choice = choose_offering(template_providers(case.node.spec.template), market, case.now)
+    shopping = shopping_of(case.node.spec.template)
+    terms = terms_of(case.pool, case.node, case.now, case.rules.started_at)
+    choice = choose_offering(shopping, market, case.now, terms)
     if choice.offering is None:
         return _no_offering(case, choice)
     _, hindrance = room(case.market.limits, choice.offering.usd_per_hour)
     if hindrance is not None:
         return _held(hindrance)
     avoid = avoided(market, choice.offering.provider)
-    step = StartLaunch(choice.offering, choice.reason, choice.message, choice.inputs, avoid)
+    options = {} if choice.place is None else driver_options(choice.place.to_entry())
+    step = StartLaunch(choice.offering, choice.reason, choice.message, choice.inputs, avoid, options)
     updates = (false(NodeCondition.LAUNCHED, Reason.LAUNCHING, choice.message),)
     return NodePlan(step, updates, decisions=skips(market))
 
@@ -101,7 +104,7 @@ def _held(why: Hindrance) -> NodePlan:
 
 def _unobserved(case: Case) -> Hindrance:
     """What cannot be observed gets no new machine: nobody knows what is there."""
-    providers = ", ".join(sorted({provider.name for provider in template_providers(case.node.spec.template)}))
+    providers = ", ".join(sorted({place["name"] for place in places_of(case.node.spec.template)}))
     message = f"nothing is created while there is no complete, fresh listing of {providers}"
     return Hindrance("unsynced", Reason.NOT_SYNCED, message)
 
@@ -110,7 +113,7 @@ def _no_offering(case: Case, choice: OfferingChoice) -> NodePlan:
     updates = (false(NodeCondition.LAUNCHED, choice.reason, choice.message),)
     if choice.retry_at is None:
         none = Decision(DecisionKind.WAIT, "no-offering", choice.reason, choice.message)
-        return NodePlan(Wait(), updates, OFFERINGS_SOON_S, (none, *skips(case.market)))
+        return NodePlan(Wait(), updates, choice.look_again_s, (none, *skips(case.market)))
     until = (("until", to_time(choice.retry_at).isoformat()),)
     waits = Decision(DecisionKind.WAIT, "cool-down", choice.reason, choice.message, until)
     return NodePlan(Wait(), updates, later(choice.retry_at - case.now), (waits, *skips(case.market)))

@@ -124,7 +124,8 @@ def _drained(case: Case) -> list[ConditionUpdate]:
 
 
 def _drift(case: Case) -> Drift | None:
-    return None if case.pool is None else Wanted.of(case.pool, case.now).drift(case.node, case.observed.drift)
+    seen = case.observed
+    return None if case.pool is None else Wanted.of(case.pool, case.now).drift(case.node, seen.drift, seen.better)
 
 
 def _protected(case: Case, drift: Drift | None) -> tuple[Decision, ...]:

@@ -88,7 +88,7 @@ def _member(observed: ObservedNode, wanted: Wanted, kept: frozenset[str]) -> Mem
     return Member(
         node=node,
         place=place,
-        drift=wanted.drift(node, observed.drift),
+        drift=wanted.drift(node, observed.drift, observed.better),
         is_protected=wanted.is_protected or is_asked(node.metadata.annotations, DO_NOT_DISRUPT),
         ready_since=since(node, NodeCondition.READY) if place is Place.READY else None,
         interrupted=instance is not None and instance.state is instance.state.PREEMPTED,

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
-from skyward.api import Reason, Status
+from skyward.api import Json, Reason, Status
 from skyward.facts import Decision, Inputs, Offering
 
 # --- plan_pool -----------------------------------------------------------------------------------------------------
@@ -107,6 +107,8 @@ class StartLaunch:
     """The offerings that were looked at, and why each but one was left out."""
     avoid_hosts: tuple[str, ...] = ()
     """The provider's hosts that it must not land on."""
+    options: Json = field(default_factory=dict)
+    """What its driver is given: of the manifest's entry by which the offering was found."""
 
 
 @dataclass(frozen=True, slots=True)

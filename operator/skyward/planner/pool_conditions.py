@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 
 from skyward.api import NodeCondition, Pool, PoolCondition, Reason, Status, find
 from skyward.facts import Hindrance
@@ -17,7 +18,7 @@ from skyward.planner.repair import NO_REPAIRS, Repairs
 from skyward.planner.rollout import Moves
 from skyward.planner.updates import drop, false, true, unknown
 
-REFUSALS = (*NEEDS_A_HUMAN, Reason.INSUFFICIENT_CAPACITY, Reason.LAUNCH_FAILED, Reason.BACKING_OFF)
+REFUSALS = (*NEEDS_A_HUMAN, Reason.INSUFFICIENT_CAPACITY, Reason.NO_OFFERING_FITS, Reason.LAUNCH_FAILED, Reason.BACKING_OFF)
 NOT_BEGUN = (Reason.PAUSED, Reason.ON_DELETE, Reason.NOT_BEFORE)
 """A roll-out that waits for one of these does not go on."""
 RETRY = "Edit the pool, or annotate it with skyward.dev/reconcile-requested-at and the current time to try again"
@@ -37,9 +38,9 @@ def count_members(members: Iterable[Member], available: Availability) -> NodeCou
     )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Situation:
-    """All that the conditions are made of."""
+    """All that the conditions are made of. Several ask the same of all nodes: it is found once."""
 
     pool: Pool
     members: Sequence[Member]
@@ -55,7 +56,7 @@ class Situation:
     def deleting(self) -> bool:
         return self.pool.metadata.deletion_timestamp is not None
 
-    @property
+    @cached_property
     def outdated(self) -> int:
         return sum(member.outdated for member in self.members if member.place.stands)
 
@@ -74,7 +75,7 @@ class Situation:
     def wanted(self) -> int:
         return self.pool.spec.nodes
 
-    @property
+    @cached_property
     def refusal(self) -> tuple[Reason, str] | None:
         """Why a provider refuses to make a node, of the first that waits for it."""
         for member in self.members:
@@ -83,7 +84,7 @@ class Situation:
                 return launched.reason, launched.message
         return None
 
-    @property
+    @cached_property
     def limit(self) -> Hindrance | None:
         """The ceiling of the operator that keeps a node from being launched, as the first such node tells it."""
         for member in self.members:

@@ -73,14 +73,15 @@ class Rollout:
 
     def most(self, standing: Iterable[Member]) -> int:
         """How many may stand: the surge is there only while there is somebody to replace."""
-        return self.limits.ceiling if any(self.moves(member) for member in standing) else self.limits.nodes
+        moving = self.rolling and any(self.moves(member) for member in standing)
+        return self.limits.ceiling if moving else self.limits.nodes
 
     def available(self, standing: Iterable[Member]) -> int:
         return sum(self.availability.holds(member) for member in standing)
 
     def leaves_now(self, standing: Sequence[Member]) -> list[Member]:
         """The outdated nodes to retire: those that never served freely, working ones within the budget, highest slot first."""
-        if self.failures.stopped:
+        if self.failures.stopped or not self.rolling:
             return []
         if self.recreates:
             return self._all_or_none(standing)
@@ -114,9 +115,10 @@ class Rollout:
         return inf if (canaries := self._canaries_missing(standing)) is None else max(0, canaries - fill)
 
     def canary_room(self, standing: Sequence[Member]) -> int | None:
-        """How many old nodes may give way to canaries; None when the canaries are proved, or none are wanted."""
+        """How many old nodes may give way to canaries; None when the canaries are proved, or none are wanted. Nobody gives way
+        to one that has a place, its own or in the surge, whatever it still waits for."""
         missing = self._canaries_missing(standing)
-        free = max(0, self.limits.nodes - len(standing))
+        free = max(0, self.most(standing) - len(standing))
         return None if missing is None else max(0, missing - free)
 
     @property

@@ -39,11 +39,11 @@ def plan_moves(spec: PoolSpec, members: Sequence[Member], failures: Failures, no
     standing = [member for member in members if member.place.stands and not _is_broken(member)]
     leaving = sum(member.outdated and _goes(member) for member in members)
     rollout = Rollout.of(spec, failures, leaving, now, rolling=any(member.outdated for member in standing))
-    cause = next((member for member in standing if rollout.moves(member)), None)
+    cause = next((member for member in standing if rollout.rolling and rollout.moves(member)), None)
     for choose in (_excess, _outdated, _excess):  # a roll-out that ends takes the surge with it
-        for member, action in choose(standing, rollout):
-            standing.remove(member)
-            retire.append(action)
+        chosen = {member.key: action for member, action in choose(standing, rollout)}
+        standing = [member for member in standing if member.key not in chosen]
+        retire.extend(chosen.values())
     create = tuple(_creates(standing, rollout, cause))
     times = (rollout.begins_at, rollout.budget.changes_at)
     return Moves(
@@ -86,6 +86,8 @@ Choice = tuple[Member, RetireNode]
 
 def _excess(standing: Sequence[Member], rollout: Rollout) -> list[Choice]:
     """What serves least goes first; among equals the highest slot, and last those that a user protects."""
+    if len(standing) <= rollout.most(standing):
+        return []
     rest = sorted(standing, key=_usefulness, reverse=True)
     message = f"more nodes than wanted: {len(standing)}, wanted {rollout.limits.nodes}"
     inputs: Inputs = (("standing", len(standing)), ("nodes", rollout.limits.nodes))
@@ -140,7 +142,7 @@ def _room(standing: Sequence[Member], rollout: Rollout) -> int:
     """How many nodes may be made now."""
     if rollout.recreates and (rollout.leaving or rollout.rolling):
         return 0
-    staying = sum(not rollout.moves(member) for member in standing)
+    staying = sum(not rollout.moves(member) for member in standing) if rollout.rolling else len(standing)
     fill = max(0, rollout.limits.nodes - len(standing))
     extra = min(rollout.limits.nodes - staying, rollout.most(standing) - len(standing)) - fill
     room = fill + int(min(extra, rollout.surge_room(standing, fill)))

@@ -33,7 +33,6 @@ def apply_updates(
 ) -> tuple[Condition, ...]:
     """These conditions after the updates. Transition times move only with a status."""
     said = {condition.type: condition for condition in conditions}
-    time = to_time(now)
     for update in updates:
         if _is_said(said.pop(update.type, None), update, observed_generation):
             continue
@@ -46,7 +45,7 @@ def apply_updates(
                 update.status,
                 update.reason,
                 update.message,
-                now=time,
+                now=to_time(now),
                 observed_generation=observed_generation,
             )
     return conditions

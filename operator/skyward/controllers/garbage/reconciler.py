@@ -5,12 +5,11 @@ reads the owner mark of this installation and nothing else."""
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 
 import structlog
 
-from skyward.api import Node, Pool, Reason
+from skyward.api import Pool, Reason
 from skyward.contracts import Driver, Transaction
 from skyward.controllers.deps import Deps
 from skyward.controllers.garbage.tombstones import plan_burial, write_burial
@@ -39,13 +38,12 @@ class GarbageReconciler:
         listing = self._deps.listings.newest(key)
         if listing is None or not self._deps.listings.fresh(key, now):
             return DONE
-        driver = self._deps.drivers[key]
-        records = _Records.of(self._deps.cache.list(Node))
-        orphans = [one for one in listing.instances if self._is_orphan(one, records)]
+        by_launch, driver = self._deps.listings.by_launch(key), self._deps.drivers[key]
+        orphans = [one for one in listing.instances if self._is_orphan(one)]
         self._forget_marks(key, {one.id for one in orphans})
         proved = [orphan for orphan in orphans if self._is_proved(orphan, listing, driver.facts.visibility_s)]
         errors = [error for orphan in proved if (error := await self._delete(driver, orphan)) is not None]
-        await self._bury_launches(key, listing)
+        await self._bury_launches(listing, by_launch)
         if errors:
             raise errors[0]  # after everything else: one that cannot be deleted hinders no other
         if orphans:
@@ -55,15 +53,23 @@ class GarbageReconciler:
 
     # --- instances ---
 
-    def _is_orphan(self, instance: Instance, records: _Records) -> bool:
+    def _is_orphan(self, instance: Instance) -> bool:
         """Nothing on record will ever bind or delete it."""
-        if instance.state is InstanceState.GONE or (instance.provider, instance.id) in records.bound:
+        if instance.state is InstanceState.GONE or self._is_bound(instance):
             return False
         launch = self._launches.get(instance.launch) if instance.launch else None
         if launch is None:
             return True
         # A node that still names the launch will bind it, or has: then its row in the cache is older than the launch's.
-        return launch.state not in UNRESOLVED and launch.id not in records.awaited
+        return launch.state not in UNRESOLVED and not self._is_awaited(launch.id)
+
+    def _is_bound(self, instance: Instance) -> bool:
+        said = (node.status for node in self._deps.cache.nodes_naming(instance.id) if not is_gone(node))
+        return any(one.provider == instance.provider and one.provider_id == instance.id for one in said)
+
+    def _is_awaited(self, launch_id: str) -> bool:
+        said = (node.status for node in self._deps.cache.nodes_naming(launch_id) if not is_gone(node))
+        return any(one.launch == launch_id and not one.provider_id for one in said)
 
     def _is_proved(self, orphan: Instance, listing: Listing, grace_s: float) -> bool:
         key = (orphan.provider, orphan.id)
@@ -105,13 +111,14 @@ class GarbageReconciler:
 
     # --- launches ---
 
-    async def _bury_launches(self, provider: str, listing: Listing) -> None:
+    async def _bury_launches(self, listing: Listing, by_launch: Mapping[str | None, Sequence[Instance]]) -> None:
         """What nothing needs any more becomes a tombstone, and old tombstones go."""
-        shown = frozenset(one.launch for one in listing.instances if one.launch and one.state is not InstanceState.GONE)
-        needed = {node.status.launch for node in self._deps.cache.list(Node) if not is_gone(node)}
-        own = [launch for launch in self._launches.all() if launch.request.offering.provider == provider]
+        shown = frozenset(
+            id_ for id_, made in by_launch.items() if id_ and any(one.state is not InstanceState.GONE for one in made)
+        )
+        own = [launch for launch in self._launches.all() if launch.request.offering.provider == listing.provider]
         over = frozenset(
-            one.id for one in own if one.id not in shown and one.id not in needed and self._is_over(one, listing)
+            one.id for one in own if one.id not in shown and not self._is_needed(one.id) and self._is_over(one, listing)
         )
         burial = plan_burial(own, over=over, shown=shown, age_now=self._clock.age_now)
         if not burial:
@@ -120,27 +127,13 @@ class GarbageReconciler:
         await self._launches.replace(lambda tx: write_burial(tx, burial, now))
         self._launches.forget(burial.drop)
 
+    def _is_needed(self, launch_id: str) -> bool:
+        named = self._deps.cache.nodes_naming(launch_id)
+        return any(node.status.launch == launch_id and not is_gone(node) for node in named)
+
     def _is_over(self, launch: Launch, listing: Listing) -> bool:
         """Its outcome is known, and anything it made would show by now."""
         if launch.state in UNRESOLVED:
             return False
         facts = self._deps.drivers[listing.provider].facts
         return listing.started_at >= launch.sent_at + max(facts.visibility_s, facts.absence_s)
-
-
-@dataclass(frozen=True, slots=True)
-class _Records:
-    """What the rows of all living nodes say, in sets."""
-
-    bound: frozenset[tuple[str, str]]
-    """(provider, instance id)."""
-    awaited: frozenset[str]
-    """Launches that a node without an instance still names."""
-
-    @staticmethod
-    def of(nodes: Iterable[Node]) -> _Records:
-        said = [node.status for node in nodes if not is_gone(node)]
-        return _Records(
-            bound=frozenset((status.provider, status.provider_id) for status in said if status.provider_id),
-            awaited=frozenset(status.launch for status in said if not status.provider_id),
-        )

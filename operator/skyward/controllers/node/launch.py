@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 
 import structlog
 
-from skyward.api import Json, Node, NodeStatus
+from skyward.api import Node, NodeStatus, Pool
 from skyward.contracts import Driver, Transaction
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import UNRESOLVED, LaunchBook
@@ -29,7 +29,8 @@ from skyward.kit.calls import Calls
 from skyward.kit.controller import DONE, After, Next
 from skyward.kit.decisions import record_decision
 from skyward.kit.recorder import record_event
-from skyward.planner import ResumeLaunch, StartLaunch, launch_decision, room
+from skyward.kit.steady import steady
+from skyward.planner import ResumeLaunch, StartLaunch, Terms, accepts, launch_decision, room, shopping_of, terms_of
 
 _log = structlog.get_logger()
 _LINE_LOOK_S = 5.0
@@ -66,7 +67,7 @@ class Launcher:
         if not self._lines.enter(provider, pool_uid, node.key):
             return _IN_LINE
         driver = self._deps.drivers[provider]
-        keys = self._waiting_siblings(node)
+        keys = self._waiting_siblings(node, step)
         launch_id = self._deps.ids.uid()
         self._in_flight.add(launch_id)
         launch: Launch | None = None
@@ -131,11 +132,20 @@ class Launcher:
 
     # --- recording the intent ---
 
-    def _waiting_siblings(self, node: Node) -> list[str]:
+    def _waiting_siblings(self, node: Node, step: StartLaunch) -> list[str]:
+        """It and those that the same offering is good for: some may have to be on demand, or wait for spot longer."""
         siblings = self._deps.cache.nodes_of(node.spec.pool_uid)
         equal = [one for one in siblings if one.spec.template_hash == node.spec.template_hash]
-        waiting = [one.key for one in equal if needs_launch(one, self._launches.get(one.status.launch))]
-        return [node.key, *(key for key in waiting if key != node.key)]
+        waiting = [one for one in equal if needs_launch(one, self._launches.get(one.status.launch))]
+        others = [one for one in waiting if one.key != node.key]
+        pool = self._deps.cache.get(Pool, f"{node.metadata.namespace}/{node.spec.pool}")
+        shopping, now, began = shopping_of(node.spec.template), self._deps.clock.now(), steady(self._deps.clock).began
+
+        @cache
+        def takes(terms: Terms) -> bool:
+            return accepts(shopping, terms, step.offering, now)
+
+        return [node.key, *(one.key for one in others if takes(terms_of(pool, one, now, began)))]
 
     def _record(
         self, tx: Transaction, launch_id: str, node: Node, keys: list[str], step: StartLaunch, most: int
@@ -153,7 +163,7 @@ class Launcher:
             count=len(members),
             offering=step.offering,
             authorized_key=self._deps.authorized_key,
-            options=provider_options(node, step.offering.provider),
+            options=step.options,
             avoid_hosts=step.avoid_hosts,
             epoch=self._deps.leadership.epoch if self._deps.leadership is not None else 0,
         )
@@ -263,13 +273,6 @@ def needs_launch(node: Node, launch: Launch | None) -> bool:
     return may_launch(node, launch) and (launch is None or launch.state is not LaunchState.BOUND)
 
 
-def provider_options(node: Node, provider: str) -> Json:
-    """The driver's own part of what the node is made from."""
-    entries = node.spec.template.get("providers", ())
-    options: Json = next((entry.get("options", {}) for entry in entries if entry.get("name") == provider), {})
-    return options
-
-
 def _members(tx: Transaction, asker: Node, keys: list[str], most: int) -> list[Node]:
     """The nodes that share the launch, by slot; none when the asker needs none any more. The asker's key is the first."""
     members: list[Node] = []
@@ -297,6 +300,7 @@ def _launching(status: NodeStatus, launch_id: str, step: StartLaunch) -> NodeSta
         offering=step.offering.name,
         region=step.offering.region,
         zone=step.offering.zone,
+        capacity_type=step.offering.capacity_type,
         host_id=step.offering.host_id,
         hourly_cost="0",
     )

@@ -9,6 +9,7 @@ from skyward.api import Node, NodeStatus, Reason
 from skyward.contracts import Transaction
 from skyward.controllers.deps import Deps
 from skyward.controllers.launches import LaunchBook
+from skyward.controllers.records import failed
 from skyward.errors import (
     BalanceExhausted,
     CreatedButFailed,
@@ -85,8 +86,8 @@ class LaunchWriter:
         """Leave alone what was refused: the offering, or all of the provider."""
         offering = launch.request.offering
         name = offering.provider if isinstance(error, _OF_THE_ACCOUNT) else offering.id
-        until = self._deps.clock.now() + self._cool_down_s(launch, error)
-        self._cool_downs.add(name, until, str(error), reason_of(error))
+        now = self._deps.clock.now()
+        self._cool_downs.add(name, now + self._cool_down_s(launch, error), str(error), reason_of(error), now=now)
 
     def current_cool_downs(self) -> tuple[CoolDown, ...]:
         return self._cool_downs.current(self._deps.clock.now())
@@ -116,7 +117,8 @@ class LaunchWriter:
         distinct = {one.id: one for one in instances if one.id not in taken}
         free = [distinct[key] for key in sorted(distinct)]
         for node, instance in zip(empty, free, strict=False):
-            tx.put(node.replace(status=bound_status(node.status, launch, instance, failure)))
+            status = bound_status(node.status, launch, instance, failure)
+            tx.put(node.replace(status=failed(status, failure, self._deps.clock.now()) if failure else status))
             if event is not None:
                 reason, note = event
                 record_event(tx, node, reason, note, now=self._deps.clock.now(), warning=bool(failure))
@@ -175,6 +177,7 @@ def bound_status(status: NodeStatus, launch: Launch, instance: Instance, failure
         offering=offering.name,
         region=instance.region or offering.region,
         zone=instance.zone or offering.zone,
+        capacity_type=offering.capacity_type,
         host_id=instance.host_id or offering.host_id,
         hourly_cost=format_cost(instance.usd_per_hour or offering.usd_per_hour),
         address=instance.address,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import assert_never
 
@@ -15,16 +16,18 @@ from skyward.controllers.limits import LaunchLimits
 from skyward.controllers.node.bootstrap import BUSY, BootstrapPhase, with_progress
 from skyward.controllers.node.drain import cordon
 from skyward.controllers.node.hosts import HostBook
-from skyward.controllers.node.launch import Launcher, may_launch, provider_options
+from skyward.controllers.node.launch import Launcher, may_launch
 from skyward.controllers.node.lookups import LookUps
 from skyward.controllers.node.outcome import LaunchWriter
 from skyward.controllers.node.registration import with_session
+from skyward.controllers.node.returns import Returns
+from skyward.controllers.node.shopping import EMPTY, Shopper, Table
 from skyward.controllers.node.termination import Termination
 from skyward.controllers.observe import Observer, providers_of
-from skyward.controllers.records import same_version, tell_transitions, with_conditions, write_status
-from skyward.facts import Limits, ObservedMarket, ObservedNode, Offering
+from skyward.controllers.records import failed, same_version, tell_transitions, with_conditions, write_status
+from skyward.facts import Limits, ObservedMarket, ObservedNode
 from skyward.kit.calls import Calls
-from skyward.kit.catalog import PATIENCE_S, CoolDowns, Offerings
+from skyward.kit.catalog import PATIENCE_S, Catalog, Offerings
 from skyward.kit.controller import DONE, After, Next
 from skyward.kit.decisions import DecisionBook, Entry
 from skyward.kit.steady import steady
@@ -42,11 +45,14 @@ from skyward.planner import (
     Terminate,
     Wait,
     plan_node,
+    return_due_at,
+    spot_again,
     step_decision,
     uses_tunnel,
 )
 
 _log = structlog.get_logger()
+_NO_MARKET = ObservedMarket((), (), Limits(), ())
 _CHANGED = After(0.0, "the node changed while it was looked at")
 
 
@@ -63,20 +69,24 @@ class NodeReconciler:
         queue: WorkQueue,
         look_ups: LookUps,
         limits: LaunchLimits,
+        catalog: Catalog,
+        returns: Returns,
     ) -> None:
         self._deps = deps
+        self._catalog = catalog
+        self._returns = returns
         self._decisions = decisions
         self._observer = observer
         self._look_ups = look_ups
         self._limits = limits
         self._wake = queue.add_after
         self._clock = steady(deps.clock)
-        self._offerings = Offerings(deps.drivers, deps.clock, calls, queue.add)
-        self._writer = LaunchWriter(deps, launches, CoolDowns())
+        self._shopper = Shopper(Offerings(catalog, deps.clock, calls, queue.add))
+        self._writer = LaunchWriter(deps, launches, catalog.cool_downs)
         self._launcher = Launcher(deps, launches, observer, self._writer, calls, queue.add_after, limits)
         self._bootstrap = BootstrapPhase(deps)
         self._known_rules: dict[tuple[float, tuple[str, ...]], NodeRules] = {}
-        self._hosts = HostBook(deps.cache)
+        self._hosts = HostBook(deps.cache, launches)
         self._termination = Termination(deps, self._bootstrap, calls, queue.add_after)
 
     async def reconcile(self, key: str) -> Next:
@@ -85,13 +95,12 @@ class NodeReconciler:
             await self._decisions.close(Node, key)
             return DONE
         pool = self._pool_of(node)
+        self._look_for_spot(node, pool)
         observed = self._observer.node(node)
-        offerings = self._offerings_for(observed)
-        if offerings is None:
+        table = self._shopper.table(node) if may_launch(node, observed.launch) else EMPTY
+        if table is None:
             return After(PATIENCE_S, "providers are asked what they offer; an answer wakes")
-        limits = self._limits.about(node.spec.pool_uid) if may_launch(node, observed.launch) else Limits()
-        shunned = self._hosts.shunned(self._deps.clock.now()) if offerings else ()
-        market = ObservedMarket(offerings, self._writer.current_cool_downs(), limits, shunned)
+        market = self._market(node, table) if may_launch(node, observed.launch) else _NO_MARKET
         plan = plan_node(observed, pool, market, self._rules(observed), self._deps.clock.now())
         return await self._act(observed, pool, plan)
 
@@ -136,7 +145,7 @@ class NodeReconciler:
                     self._look_ups.forget(node)
             case FailNode():
                 _log.warning("node failed", node=node.key, reason=step.reason, error=step.message.splitlines()[0])
-                written = await self._write(node, status.replace(failure=step.message), entry)
+                written = await self._write(node, failed(status, step.message, self._deps.clock.now()), entry)
             case Wait():
                 written = await self._write(node, status, entry)
             case _:
@@ -197,18 +206,21 @@ class NodeReconciler:
         pool = self._deps.cache.get(Pool, f"{node.metadata.namespace}/{node.spec.pool}")
         return pool if pool is not None and pool.metadata.uid == node.spec.pool_uid else None
 
-    def _offerings_for(self, observed: ObservedNode) -> tuple[Offering, ...] | None:
-        """Only where a launch may begin. None while a provider is being asked."""
-        node = observed.node
-        if not may_launch(node, observed.launch):
-            return ()
-        answers = [
-            self._offerings.of(provider, provider_options(node, provider), node.key)
-            for provider in providers_of(node, None)
-        ]
-        if None in answers:
-            return None
-        return tuple(offering for answer in answers for offering in answer or ())
+    def _look_for_spot(self, node: Node, pool: Pool | None) -> None:
+        """For a node that stands in for one on spot; its table's arrival wakes it."""
+        due_at = return_due_at(node, pool, self._clock.began)
+        if pool is None or due_at is None or due_at > self._deps.clock.now():
+            self._returns.forget(node)
+            return
+        table = self._shopper.table(node)
+        if table is not None:
+            market = replace(self._market(node, table), refusals=self._catalog.cool_downs.refusals)
+            self._returns.put(node, spot_again(node, pool, market, self._deps.clock.now()))
+
+    def _market(self, node: Node, table: Table) -> ObservedMarket:
+        limits = self._limits.about(node.spec.pool_uid)
+        shunned = self._hosts.shunned(self._deps.clock.now()) if table.offerings else ()
+        return ObservedMarket(table.offerings, self._writer.current_cool_downs(), limits, shunned, unlisted=table.unlisted)
 
     def _rules(self, observed: ObservedNode) -> NodeRules:
         """The same for all nodes of the same providers, until a step of the clock."""

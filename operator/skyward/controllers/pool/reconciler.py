@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 
 import structlog
 
-from skyward.api import Pool, PoolCondition, Reason
+from skyward.api import Node, Pool, PoolCondition, Reason
 from skyward.contracts import Transaction
 from skyward.controllers.deps import Deps
-from skyward.controllers.launches import LaunchBook
-from skyward.controllers.node.registration import configure_agents
+from skyward.controllers.launches import LaunchBook, Note
+from skyward.controllers.node.hosts import keep_failures
+from skyward.controllers.node.registration import Briefing
 from skyward.controllers.observe import Observer
 from skyward.controllers.pool.deletion import hindrance, remove_pool
 from skyward.controllers.pool.records import PoolWriter, is_stale
@@ -19,13 +21,11 @@ from skyward.controllers.pool.status import pool_status
 from skyward.facts import Decision, DecisionKind, ObservedPool
 from skyward.kit.controller import DONE, After, Next
 from skyward.kit.decisions import DecisionBook
-from skyward.planner import PoolPlan, plan_pool, pool_decisions
+from skyward.planner import ForgetNode, PoolPlan, plan_pool, pool_decisions
 
 _log = structlog.get_logger()
 _CHANGED = After(0.0, "the pool changed while it was looked at")
 _GOING_RETRY_S = 2.0
-_WORKING_LOOK_S = 2.0
-"""A pool that has work looks again this often: nobody tells when queued work begins to run."""
 
 
 class PoolReconciler:
@@ -36,6 +36,7 @@ class PoolReconciler:
         self._observer = observer
         self._writer = PoolWriter(deps.ids)
         self._revisions = RevisionBook(deps.store)
+        self._briefing = Briefing(deps)
 
     async def reconcile(self, key: str) -> Next:
         pool = self._deps.cache.get(Pool, key)
@@ -49,7 +50,7 @@ class PoolReconciler:
             if pool is None:
                 return DONE
         observed = self._observer.pool(pool)
-        configure_agents(self._deps, pool, (one.node for one in observed.nodes))
+        self._briefing.tell(pool, (one.node for one in observed.nodes))
         plan = plan_pool(observed, self._deps.clock.now())
         if deleting and not observed.nodes:
             return await self._end(observed, plan)
@@ -63,24 +64,23 @@ class PoolReconciler:
         if plan.actions or status != pool.status or entry or is_new_template:
             self._log_actions(pool, plan)
 
-            def work(tx: Transaction) -> bool:
+            def work(tx: Transaction, note: Note) -> bool:
                 deleting = pool.metadata.deletion_timestamp is not None  # whatever its nodes do, they leave
                 if not deleting and is_stale(tx, (one.node for one in observed.nodes), plan.actions):
                     return False
                 if not self._writer.apply(tx, pool, plan.actions, status, entry, now):
                     return False
+                keep_failures(tx, note, _forgotten(observed, plan), now)
                 if is_new_template:
                     record_revision(tx, pool, now)
                 return True
 
-            if not await self._deps.store.run(work, power_safe=bool(plan.actions)):
+            if not await self._launches.write(work, power_safe=bool(plan.actions)):
                 return _CHANGED
             self._decisions.keep(entry)
             if is_new_template:
                 self._revisions.keep(pool)
-        working_s = _WORKING_LOOK_S if status.queued or status.running else None
-        waits = [wait_s for wait_s in (plan.requeue_after_s, working_s) if wait_s is not None]
-        return After(min(waits), "as planned, or to count its work") if waits else DONE
+        return DONE if plan.requeue_after_s is None else After(plan.requeue_after_s, "as planned")
 
     async def _end(self, observed: ObservedPool, plan: PoolPlan) -> Next:
         """No node is left: the row goes too, or says what it still waits for."""
@@ -92,6 +92,7 @@ class PoolReconciler:
         if not await remove_pool(self._deps, self._launches, pool):
             return _CHANGED
         self._revisions.forget(pool)
+        self._briefing.forget(pool)
         _log.info("pool gone", pool=pool.key)
         return DONE
 
@@ -105,6 +106,11 @@ class PoolReconciler:
                 reason=action.reason,
                 message=action.message,
             )
+
+
+def _forgotten(observed: ObservedPool, plan: PoolPlan) -> Iterator[Node]:
+    names = {action.node for action in plan.actions if isinstance(action, ForgetNode)}
+    return (one.node for one in observed.nodes if one.node.key in names)
 
 
 def _with_reason(plan: PoolPlan, reason: str) -> PoolPlan:

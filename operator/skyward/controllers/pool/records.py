@@ -19,7 +19,7 @@ from skyward.api import (
     to_time,
 )
 from skyward.contracts import Ids, Transaction
-from skyward.controllers.records import same_version
+from skyward.controllers.records import failed, same_version
 from skyward.kit.decisions import Entry, record_decision
 from skyward.kit.recorder import record_event
 from skyward.planner import (
@@ -116,7 +116,7 @@ def _give_up(tx: Transaction, pool: Pool, action: KeepNode, now: float) -> None:
         return
     record_event(tx, node, action.reason, action.message, now=now, warning=True)
     record_decision(tx, node, action_decision(action, ""), now=now)
-    tx.put(node.replace(status=node.status.replace(failure=action.message)))
+    tx.put(node.replace(status=failed(node.status, action.message, now)))
 
 
 def _forget(tx: Transaction, pool: Pool, action: ForgetNode, now: float) -> None:

@@ -59,7 +59,7 @@ class TasksReconciler:
         if why is None:
             return DONE if wait_s is None else After(wait_s, "its agent may come back within its lease")
         _log.warning("releasing attempts", node_uid=node_uid, count=held, reason=why)
-        await self._deps.queue.release(node_uid, NODE_LOST, why)
+        await self._deps.queue.release(node_uid, NODE_LOST, why, gone=node is None)
         return DONE
 
     def _verdict(self, node_uid: str, node: Node | None) -> tuple[str | None, float | None]:

@@ -1,0 +1,30 @@
+"""The numbers of a pool's queue in its status: nobody tells when queued work begins to run, so all are compared now and then.
+A pool whose numbers are right costs no pass of its reconciler."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from skyward.api import Pool
+from skyward.controllers.deps import Deps
+
+_LOOK_S = 2.0
+
+
+class Numbers:
+    """A component."""
+
+    name = "numbers"
+
+    def __init__(self, deps: Deps, wake: Callable[[str], None]) -> None:
+        """`wake` gets the key of each pool whose status is behind."""
+        self._deps = deps
+        self._wake = wake
+
+    async def run(self, ready: Callable[[], None]) -> None:
+        ready()
+        while True:
+            await self._deps.clock.sleep(_LOOK_S)
+            for pool in self._deps.cache.list(Pool):
+                if self._deps.queue.counts(pool.key) != (pool.status.queued, pool.status.running):
+                    self._wake(pool.key)
