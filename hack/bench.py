@@ -11,12 +11,23 @@ from pathlib import Path
 ROOT = Path(__file__).resolve().parents[1]
 sys.path[:0] = [str(ROOT), str(ROOT / "operator"), str(ROOT / "agent")]
 
+from hack.benches.agent import agent  # noqa: E402
+from hack.benches.crowd import agents  # noqa: E402
 from hack.benches.dispatch import dispatch  # noqa: E402
 from hack.benches.ready import ready  # noqa: E402
 from hack.benches.reconcile import reconcile  # noqa: E402
+from hack.benches.restart import restart  # noqa: E402
 from hack.benches.scale import scale  # noqa: E402
 
-BENCHES = {"dispatch": dispatch, "ready": ready, "scale": scale, "reconcile": reconcile}
+BENCHES = {
+    "agent": agent,
+    "agents": agents,
+    "dispatch": dispatch,
+    "ready": ready,
+    "scale": scale,
+    "reconcile": reconcile,
+    "restart": restart,
+}
 
 
 def main() -> int:

@@ -1,4 +1,4 @@
-"""Agents without children, all on this event loop: they join over the real wire, beat, and leave when they are told to."""
+"""Agents without children, all on one event loop: they join over the real wire, beat, and leave when they are told to."""
 
 from __future__ import annotations
 
@@ -6,11 +6,26 @@ import asyncio
 import json
 import ssl
 from collections.abc import Callable
+from typing import Any
 
 from skyward.api import SERVER_NAME
 from skyward.facts import BootstrapProgress, BootstrapRequest, BootstrapState
 from skyward_agent.wire.connection import FrameConnection
-from skyward_agent.wire.messages import AgentHello, AgentWelcome, Dismiss, Heartbeat, Ping, Pong, Refused, Want
+from skyward_agent.wire.messages import (
+    AgentHello,
+    AgentWelcome,
+    Dismiss,
+    Heartbeat,
+    Lease,
+    Leases,
+    Ping,
+    Pong,
+    Refused,
+    Report,
+    Reports,
+    Started,
+    Want,
+)
 
 BOOTSTRAP_S = 0.5
 """A bootstrap that finds everything there."""
@@ -53,6 +68,10 @@ class QuickBootstrapper:
         self._tell(request.node_uid, BootstrapState.RUNNING)
         await asyncio.sleep(BOOTSTRAP_S)
         self._tell(request.node_uid, BootstrapState.DONE)
+        await self._serve(identity)
+
+    async def _serve(self, identity: dict[str, Any]) -> None:
+        """Be this node's agent."""
         if self._context is None:
             self._context = ssl.create_default_context(cadata=identity["ca"])
         host, _, port = identity["endpoint"].rpartition(":")
@@ -65,12 +84,14 @@ class QuickBootstrapper:
 
 
 class Agent:
-    """One incarnation, ready for work that never comes."""
+    """One incarnation. Without an answer to leases it is ready for work that never comes."""
 
-    def __init__(self, node: str, token: str) -> None:
+    def __init__(self, node: str, token: str, answer: Callable[[Lease], Report] | None = None) -> None:
+        self._answer = answer
         self._node = node
         self._token = token
         self._heartbeat_s = 0.0
+        self._received = 0
         self._connection: FrameConnection | None = None
         self._welcomed = asyncio.Event()
 
@@ -97,6 +118,12 @@ class Agent:
                 self._heartbeat_s = message.heartbeat_s
                 self._connection.send(Want(capacity=1))
                 self._welcomed.set()
+            case Leases(leases) if self._answer is not None:
+                reports = tuple(self._answer(lease) for lease in leases)
+                self._connection.send(Started(tuple(report.id for report in reports)))
+                self._connection.send(Reports(reports))
+                self._received += len(leases)
+                self._connection.send(Want(capacity=1, received=self._received))
             case Ping():
                 self._connection.send(Pong(message.request))
             case Dismiss() | Refused():

@@ -1,79 +1,123 @@
-"""No-op calls through the durable queue of a real operator; peers run in the same process, on the same machine."""
+"""Calls through the durable queue of a real operator, and through the systems that people use today: one after the other, each in
+processes and a directory of its own, on loopback, all with two workers and the same functions."""
 
 from __future__ import annotations
 
-import multiprocessing
-import statistics
-from collections.abc import Callable
-from concurrent.futures import ProcessPoolExecutor
+import argparse
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import tempfile
+from collections.abc import Mapping
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
-import skyward as sky
-from hack.benches.real import MANIFEST, real_operator, timed
-from hack.operator_process import OperatorProcess, processes_of_nodes
+from hack.benches.peers.environment import ROOT, Missing, python_of_peers, redis
+from hack.benches.peers.processes import MARK, end_all
+from hack.benches.peers.table import OURS, ratios, render
 
-TASKS = 5_000
-ROUND_TRIPS = 2_000
+GOALS = {
+    "round_trip_p50_ms": 1.0,
+    "round_trip_p99_ms": 3.0,
+    "round_trip_p50_of_ray": 0.6,
+    "map_per_s": 8_000,
+    "map_of_ray": 4.0,
+    "submit_per_s": 3_000,
+    "64mb_mb_per_s": {"sockets": 200, "same_host_by_file": 400},
+    "tunnel": {"round_trip_p50_ms": 2.0, "up_64mb_mb_per_s": 120},
+}
+_OWN = {OURS: "ours", "skyward, sockets": "ours_apart", "process pool": "on_processes"}
+_PEERS = {"ray": "on_ray", "dask": "on_dask", "celery": "on_celery"}
+_BEYOND = "ours_beyond"
+_LIMIT_S = 240.0
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
+
+Figures = dict[str, Any]
 
 
 def dispatch(arguments: list[str]) -> dict[str, Any]:
-    with real_operator() as operator:
-        return _dispatch(operator)
+    parser = argparse.ArgumentParser(prog="hack/bench dispatch", description="Calls and tasks per second.")
+    parser.add_argument("--peers", action="store_true", help="Ray, Dask and Celery beside it, installed into .cache")
+    options = parser.parse_args(arguments)
+    load = os.getloadavg()[0]
+    systems = {name: measure(module, sys.executable) for name, module in _OWN.items()}
+    if options.peers:
+        systems |= {name: _measure_peer(module) for name, module in _PEERS.items()}
+    beyond = measure(_BEYOND, sys.executable)
+    print(render(systems), file=sys.stderr)
+    return {
+        "goals": GOALS,
+        "load_before": round(load, 2),
+        "systems": systems,
+        "ours_divided_by": ratios(systems),
+        "ours_beyond": beyond,
+    }
 
 
-def noop(_: int = 0) -> None:
-    return None
-
-
-def round_trips(call: Callable[[], Any], count: int = ROUND_TRIPS) -> dict[str, float]:
-    """p50 and p99 of one call after another, milliseconds."""
-    for _ in range(100):
-        call()
-    times = sorted(timed(call) * 1_000 for _ in range(count))
-    return {"p50_ms": round(statistics.median(times), 3), "p99_ms": round(times[int(count * 0.99)], 3)}
-
-
-def per_second(work: Callable[[], Any]) -> int:
-    return round(TASKS / timed(work))
-
-
-def rss_mb(pid: int) -> float:
-    for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
-            return round(int(line.split()[1]) / 1024, 1)
-    raise LookupError(f"process {pid} has no resident memory")
-
-
-def _dispatch(operator: OperatorProcess) -> dict[str, Any]:
-    """No-op calls through the durable queue on two one-lane nodes, direct and tunnelled; a bare process pool beside it."""
-    idle_mb = rss_mb(operator.pid)
-    operator.save("bench.yaml", MANIFEST.format(name="bench", nodes=2, connection="direct"))
-    operator.wait_ready("bench", 2)
-    figures: dict[str, Any] = {"operator_rss_idle_mb": idle_mb}
-    with sky.connect(operator.config) as session:
-        pool = session.pool("bench")
-        figures["round_trip"] = round_trips(lambda: pool.run(noop))
-        figures["map_tasks_per_s"] = per_second(lambda: list(pool.map(noop, range(TASKS))))
-        figures["submit_tasks_per_s"] = per_second(
-            lambda: [f.result() for f in [pool.submit(noop) for _ in range(TASKS)]]
+def measure(module: str, python: str | Path, extra: Mapping[str, str] = MappingProxyType({})) -> Figures:
+    """What it found out in its time; `left_out` says what ended it early. Nothing of it is left running."""
+    directory = Path(tempfile.mkdtemp(prefix="sky-"))  # short: there are sockets with a path in here
+    figures, log = directory / "figures.jsonl", directory / "log"
+    environment = os.environ | _QUIET | dict(extra)
+    if module in _PEERS.values():
+        environment["HOME"] = str(directory)  # so that none of them writes into the user's
+    environment |= {
+        MARK: str(directory),
+        "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "operator", ROOT / "agent"))),
+    }
+    argv = [str(python), "-m", "hack.benches.peers.one", module, str(figures)]
+    print(f"measuring {module} …", file=sys.stderr)
+    with log.open("wb") as sink:
+        process = subprocess.Popen(
+            argv, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=sink, stderr=sink, start_new_session=True
         )
-        payload = b"x" * (48 * 1024 * 1024)
-        seconds = min(timed(lambda: pool.run(len, payload)) for _ in range(3))
-        figures["argument_48mb_mb_per_s"] = round(48 / seconds)
-        operator.save("tunnel.yaml", MANIFEST.format(name="tunnel", nodes=1, connection="tunnel"))
-        operator.wait_ready("tunnel", 1)
-        tunnel = session.pool("tunnel")
-        figures["tunnel_round_trip"] = round_trips(lambda: tunnel.run(noop), 500)
-    figures["operator_rss_after_mb"] = rss_mb(operator.pid)
-    figures["agent_rss_mb"] = sorted(rss_mb(pid) for pid in processes_of_nodes(operator.state) if is_agent(pid))
-    with ProcessPoolExecutor(2, mp_context=multiprocessing.get_context("spawn")) as executor:
-        figures["peer_process_pool"] = {
-            "round_trip": round_trips(lambda: executor.submit(noop).result()),
-            "map_tasks_per_s": per_second(lambda: list(executor.map(noop, range(TASKS)))),
-        }
-    return figures
+    try:
+        problem = _how_it_ended(process)
+    finally:
+        end_all(str(directory))
+    found = _read(figures)
+    if problem:
+        found["left_out"] = f"{problem}: see {log}"
+    else:
+        shutil.rmtree(directory)
+    return found
 
 
-def is_agent(pid: int) -> bool:
-    return b"agent.pyz\0run\0" in Path(f"/proc/{pid}/cmdline").read_bytes()
+def _measure_peer(module: str) -> Figures:
+    try:
+        python = python_of_peers()
+        extra: dict[str, str] = {}
+        if module == "on_celery":
+            server = redis()
+            extra["SKYWARD_BENCH_REDIS_SERVER"] = str(server.server)
+            if server.libraries is not None:
+                extra["SKYWARD_BENCH_REDIS_LIBRARIES"] = str(server.libraries)
+    except Missing as missing:
+        print(f"left out: {module}: {missing}", file=sys.stderr)
+        return {"left_out": str(missing)}
+    return measure(module, python, extra)
+
+
+def _how_it_ended(process: subprocess.Popen[bytes]) -> str:
+    """Empty when all is well."""
+    try:
+        status = process.wait(_LIMIT_S)
+    except subprocess.TimeoutExpired:
+        process.send_signal(signal.SIGKILL)
+        process.wait()
+        return f"took more than {_LIMIT_S:.0f} s"
+    return "" if status == 0 else f"ended with status {status}"
+
+
+def _read(figures: Path) -> Figures:
+    found: Figures = {}
+    if figures.exists():
+        for line in figures.read_text().splitlines():
+            found |= json.loads(line)
+    if "import_s" in found and "start_s" in found:
+        found["startup_s"] = round(found["import_s"] + found["start_s"], 2)
+    return found

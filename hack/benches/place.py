@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import resource
 import sys
@@ -54,9 +55,9 @@ class CountedStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False) -> T:
+    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         self.writes += 1
-        return await self._store.run(work, power_safe=power_safe)
+        return await self._store.run(work, power_safe=power_safe, quick=quick)
 
 
 class TimedDriver(FakeDriver):
@@ -158,6 +159,7 @@ async def operator(directory: Path, cloud: FakeCloud, make_side: MakeSide, prepa
     try:
         async with _running([leadership, Named("intake", source.run)], clock):
             await prepare(place)
+            gc.freeze()  # as the operator does once it has read its records
             listings = Listings({"local": driver}, store.installation, clock, ids)
             built = build(_deps(place, side, listings, leadership))
             place.controllers = {one.name: one for one in built if isinstance(one, Controller)}

@@ -46,7 +46,7 @@ async def _measure(nodes: int) -> dict[str, Any]:
         cloud = FakeCloud(SystemClockOfCloud(), boot_s=BOOT_S, latency_s=0.2, deletion_s=2.0)  # type: ignore[arg-type]
 
         async def side(store: Any, cache: ObjectCache, cloud: FakeCloud, clock: SteadyClock, ids: SystemIds) -> Side:
-            return await _side(Path(directory), store, cache, clock, ids)
+            return await gateway_side(Path(directory), store, cache, clock, ids, QuickBootstrapper())
 
         async with operator(Path(directory), cloud, side, _nothing) as place:
             return await _come_and_go(place, nodes)
@@ -56,7 +56,10 @@ async def _nothing(place: Place) -> None:
     return None
 
 
-async def _side(directory: Path, store: Any, cache: ObjectCache, clock: SteadyClock, ids: SystemIds) -> Side:
+async def gateway_side(
+    directory: Path, store: Any, cache: ObjectCache, clock: SteadyClock, ids: SystemIds, bootstrapper: QuickBootstrapper
+) -> Side:
+    """The operator's own gateway and queue, and nodes that are bootstrapped in a moment."""
     keys = load_keys(directory / "keys", SystemFiles(), ids, clock.now())
     credentials = StoreCredentials(store, clock, ids)
     queue = DurableQueue(store, clock=clock, ids=ids, pools=lambda key: find_pool(key))
@@ -78,7 +81,6 @@ async def _side(directory: Path, store: Any, cache: ObjectCache, clock: SteadyCl
         installation=store.installation,
     )
     find_pool = pool_facts(cache, gateway, python=PYTHON)
-    bootstrapper = QuickBootstrapper()
     components = (Named("gateway", gateway.run), Named("bootstrapper", bootstrapper.run))
     return Side(gateway, bootstrapper, credentials, queue, components, lambda: _endpoint(gateway), keys.ca_pem)
 

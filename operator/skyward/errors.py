@@ -187,6 +187,14 @@ class PayloadTooLarge(TaskError):
     """The function, an argument or a result is larger than a message may be."""
 
 
+class StorageFull(TaskError):
+    """The operator has no room for these bytes now: finished tasks give theirs back when their time is over."""
+
+
+class PayloadLost(TaskError):
+    """The bytes of an argument, a file or a result are not to be had, or are not what their digest says: call again."""
+
+
 class PythonMismatch(TaskError):
     """The caller's Python minor version is not the pool's: functions would not load there."""
 

@@ -78,6 +78,15 @@ def default_cache(environ: Mapping[str, str]) -> Path:
     return Path(base) / "skyward"
 
 
+class PayloadSettings(_Group):
+    """Large arguments, results and files are kept below `state/payloads` until no task names them."""
+
+    disk_bytes: int = Field(default=64 * 2**30, ge=0)
+    """All of them together: a larger one is refused, and what finds no room is told so."""
+    disk_free_bytes: int = Field(default=2**30, ge=0)
+    """So much of the disk they leave to others, the operator's own database first of all."""
+
+
 class Settings(BaseSettings):
     """Everything the operator may be told. An unknown key is an error."""
 
@@ -102,6 +111,7 @@ class Settings(BaseSettings):
     log: LogSettings = LogSettings()
     intake: IntakeSettings = IntakeSettings()
     controllers: ControllerSettings = ControllerSettings()
+    payloads: PayloadSettings = PayloadSettings()
 
     @field_validator("listen", "tasks")
     @classmethod

@@ -12,12 +12,25 @@ from typing import Any, TypeVar
 
 import httpx
 
-from skyward.api import FINALIZER, Object, ObjectMeta, Pool, PoolSpec, Task, TaskPhase, TaskSpec, TaskStatus, to_time
+from skyward.api import (
+    FINALIZER,
+    Object,
+    ObjectMeta,
+    Pool,
+    PoolSpec,
+    Task,
+    TaskItem,
+    TaskPhase,
+    TaskSpec,
+    TaskStatus,
+    to_time,
+)
 from skyward.apiserver import ApiServer
 from skyward.client.config import ClientConfig
 from skyward.contracts import Change, Manifest, Verb
 from skyward.errors import AlreadyExists, Conflict, HistoryExpired, Invalid, NotFound
 from skyward.facts import Decision, DecisionRecord, Revision
+from skyward.gateway.output import MemoryOutputLog
 from skyward.system.clock import SystemClock, SystemIds
 from skyward.system.files import SystemFiles
 from skyward.system.keys import Keys, load_keys
@@ -225,27 +238,15 @@ class MemoryQueue:
                 return
         raise NotFound(f"there is no task {task}")
 
+    async def items(self, namespace: str, name: str, start: int, limit: int) -> tuple[TaskItem, ...] | None:
+        task = self.kept.get(f"{namespace}/{name}")
+        if task is None:
+            return None
+        end = min(start + limit, task.status.items.queued)
+        return tuple(TaskItem(index=index, phase=TaskPhase.QUEUED) for index in range(start, end))
+
     def held(self, node_uid: str) -> int:
         return self.holding.get(node_uid, 0)
-
-
-class MemoryOutput:
-    def __init__(self) -> None:
-        self.pieces: list[Output] = []
-        self._callbacks: list[Callable[[Sequence[Output]], None]] = []
-
-    def append(self, outputs: Sequence[Output]) -> None:
-        self.pieces.extend(outputs)
-        for callback in tuple(self._callbacks):
-            callback(outputs)
-
-    def read(self, *, task: str | None = None, node: str | None = None, tail: int | None = None) -> Sequence[Output]:
-        found = [piece for piece in self.pieces if task in (None, piece.task) and node in (None, piece.node)]
-        return found if tail is None else found[len(found) - min(tail, len(found)) :]
-
-    def subscribe(self, callback: Callable[[Sequence[Output]], None]) -> Callable[[], None]:
-        self._callbacks.append(callback)
-        return lambda: self._callbacks.remove(callback)
 
 
 class KnownTokens:
@@ -260,7 +261,7 @@ class World:
         self.store = MemoryStore()
         self.writer = MemoryWriter(self.store)
         self.queue = MemoryQueue()
-        self.output = MemoryOutput()
+        self.output = MemoryOutputLog()
         self.keys = keys
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -15,10 +15,11 @@ from skyward.client.config import ClientConfig
 from skyward.client.objects import ObjectClient
 from skyward.contracts import Store
 from skyward.errors import HistoryExpired
+from skyward.gateway.output import MemoryOutputLog
 from skyward.store.store import memory_store
 from skyward.system.clock import SystemClock, SystemIds
 from skyward.system.keys import Keys
-from tests.apiserver.standins import TOKEN, KnownTokens, MemoryOutput, MemoryQueue, MemoryWriter
+from tests.apiserver.standins import TOKEN, KnownTokens, MemoryQueue, MemoryWriter
 from tests.builders import make_node, make_pool
 
 Talk = Callable[[ObjectClient, Callable[[Pool], Pool]], None]
@@ -34,7 +35,7 @@ def talk_to_server(keys: Keys, path: Path, talk: Talk) -> None:
             store=store,
             writer=MemoryWriter(store),  # type: ignore[arg-type]
             queue=MemoryQueue(),  # type: ignore[arg-type]
-            output=MemoryOutput(),
+            output=MemoryOutputLog(),
             credentials=KnownTokens(),  # type: ignore[arg-type]
             clock=clock,
             host="127.0.0.1",

@@ -23,7 +23,7 @@ from tests.chaos.disk import Ballast, mount_small, unmount
 from tests.chaos.killer import Killer
 from tests.chaos.lookalikes import plant
 from tests.chaos.place import Place, Record, append
-from tests.chaos.pools import plan_pools
+from tests.chaos.profiles import PROFILES
 from tests.chaos.repository import Repository
 from tests.chaos.rest import Rest
 from tests.chaos.stage import Stage
@@ -42,15 +42,18 @@ _AUDIT_S = 60.0
 class Run:
     seed: int
     seconds: float
-    nodes: int
     heal_s: float
+    nodes: int
+    """Of the pool that works."""
+    profile: str
 
 
 class Conductor:
     def __init__(self, place: Place, run: Run) -> None:
         self._place = place
         self._run = run
-        self._pools = plan_pools(run.nodes)
+        self._profile = PROFILES[run.profile]
+        self._pools = self._profile.pools(run.nodes)
         self._stage = Stage()
         self._supervisor = Supervisor(place, self._random("supervisor"))
         self._workload: list[subprocess.Popen[bytes]] = []
@@ -75,17 +78,21 @@ class Conductor:
     def _set_up(self) -> None:
         place, run = self._place, self._run
         plan = {f"default/{pool.name}": {"most": pool.most, "stable": pool.stable} for pool in self._pools}
-        append(place.actions, "begin", seed=run.seed, seconds=run.seconds, pools=plan)
+        append(place.actions, "begin", seed=run.seed, seconds=run.seconds, profile=run.profile, pools=plan)
         place.state.mkdir()
-        problem = mount_small(place.state)
-        if problem:
-            append(place.actions, "left out", fault="disk full", why=problem)
-            print(f"left out: a full disk ({problem})", file=sys.stderr)
-        ballast = None if problem else Ballast(place.state)
+        ballast = self._small_disk() if self._profile.disk_share else None
         place.nodes.mkdir(mode=0o700)
         self._others += plant(place)
         self._repository.begin()
-        self._killer = Killer(place, self._stage, self._random("kills"), self._own_processes, ballast)
+        self._killer = Killer(place, self._stage, self._random("kills"), self._own_processes, ballast, self._profile)
+
+    def _small_disk(self) -> Ballast | None:
+        problem = mount_small(self._place.state)
+        if not problem:
+            return Ballast(self._place.state)
+        append(self._place.actions, "left out", fault="disk full", why=problem)
+        print(f"left out: a full disk ({problem})", file=sys.stderr)
+        return None
 
     def _play(self) -> None:
         assert self._killer is not None
@@ -95,12 +102,10 @@ class Conductor:
         if not stage.play(self._place.config.exists, run.heal_s):
             append(self._place.actions, "gave up", what="the operator did not start", after_s=run.heal_s, seen="")
             return
-        for actor in (
-            keep_running(self._start_workload, self._workload),
-            killer.act(),
-            self._repository.act(),
-            self._user.act(),
-        ):
+        actors = [keep_running(self._start_workload, self._workload), killer.act()]
+        if self._profile.has_people:
+            actors += [self._repository.act(), self._user.act()]
+        for actor in actors:
             stage.enter(actor)
         wanted = run.seconds / 60 * _KILLS_PER_MINUTE
         stage.play(lambda: False, run.seconds)
@@ -153,7 +158,7 @@ class Conductor:
         return auditor
 
     def _start_workload(self) -> subprocess.Popen[bytes]:
-        argv: list[str | Path] = [sys.executable, "-m", "tests.chaos.workload", self._place.root]
+        argv: list[str | Path] = [sys.executable, "-m", "tests.chaos.workload", self._place.root, self._run.profile]
         return spawn(argv, log=self._place.root / "workload.log", cwd=ROOT)
 
     def _own_processes(self) -> list[tuple[Kind, int, bool]]:

@@ -4,33 +4,23 @@ from __future__ import annotations
 
 import itertools
 import random
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from signal import SIGCONT, SIGKILL, SIGSTOP
 
 from tests.chaos.children import send, start_time
 from tests.chaos.disk import Ballast
 from tests.chaos.place import Place, append
+from tests.chaos.profiles import Profile
 from tests.chaos.stage import Actor, Stage
 from tests.chaos.supervisor import AGENT_LEASE_S
 from tests.chaos.targets import Kind, Target, find_targets
 
-_KILLS = {
-    Kind.OPERATOR: 3,
-    Kind.AGENT: 5,
-    Kind.CHILD: 7,
-    Kind.SSH_SERVER: 3,
-    Kind.NODE: 3,
-    Kind.SCRIPT: 3,
-    Kind.WORKLOAD: 1,
-}
-_STOPS = {Kind.OPERATOR: 2, Kind.AGENT: 2, Kind.CHILD: 1, Kind.SSH_SERVER: 1, Kind.NODE: 1}
-_PAUSE_S, _LULL_S = (0.3, 1.6), (3.0, 6.0)
+_LULL_S = (3.0, 6.0)
 _LULL_SHARE = 0.08
 """Now and then there is time to get something done: an empty world has little to break."""
 _EARLY_SHARE = 0.25
 """So often something of our own is hit that does not serve yet, or has no machines; always, and nothing would ever come up on
 a busy host."""
-_STOP_SHARE, _DISK_SHARE = 0.15, 0.04
 _SHORT_S = (0.1 * AGENT_LEASE_S, 0.6 * AGENT_LEASE_S)
 _LONG_S = (1.2 * AGENT_LEASE_S, 2.0 * AGENT_LEASE_S)
 _FULL_S = (1.0, 5.0)
@@ -40,8 +30,11 @@ Own = Callable[[], Sequence[tuple[Kind, int, bool]]]
 
 
 class Killer:
-    def __init__(self, place: Place, stage: Stage, rng: random.Random, own: Own, ballast: Ballast | None) -> None:
+    def __init__(
+        self, place: Place, stage: Stage, rng: random.Random, own: Own, ballast: Ballast | None, profile: Profile
+    ) -> None:
         """Without `ballast` no disk is ever full."""
+        self._profile = profile
         self._place = place
         self._stage = stage
         self._random = rng
@@ -51,25 +44,26 @@ class Killer:
         self.kills = 0
 
     def act(self) -> Actor:
+        profile = self._profile
         while True:
-            yield self._random.uniform(*(_LULL_S if self._random.random() < _LULL_SHARE else _PAUSE_S))
+            yield self._random.uniform(*(_LULL_S if self._random.random() < _LULL_SHARE else profile.pause_s))
             draw = self._random.random()
-            if draw < _STOP_SHARE:
+            if draw < profile.stop_share:
                 self._stop()
-            elif draw < _STOP_SHARE + _DISK_SHARE and self._ballast is not None and not self._is_full:
+            elif draw < profile.stop_share + profile.disk_share and self._ballast is not None and not self._is_full:
                 self._stage.enter(self._fill(self._ballast, self._random.uniform(*_FULL_S)))
             else:
                 self._kill()
 
     def _kill(self) -> None:
-        kind, targets = self._choose(_KILLS)
+        kind, targets = self._choose(self._profile.kills)
         done = [send(target.pid, target.started, SIGKILL) for target in targets]
         if any(done):
             self.kills += 1
             append(self._place.actions, "kill", kind=kind, **_named(targets))
 
     def _stop(self) -> None:
-        kind, targets = self._choose(_STOPS)
+        kind, targets = self._choose(self._profile.stops)
         seconds = self._random.uniform(*self._random.choice((_SHORT_S, _LONG_S)))
         if targets:
             append(self._place.actions, "stop", kind=kind, seconds=round(seconds, 1), **_named(targets))
@@ -85,7 +79,7 @@ class Killer:
             ballast.drop()
             self._is_full = False
 
-    def _choose(self, weights: dict[Kind, int]) -> tuple[Kind, list[Target]]:
+    def _choose(self, weights: Mapping[Kind, int]) -> tuple[Kind, list[Target]]:
         """A kind of which there is something, and one of it; for a whole node, all that runs there."""
         by_kind: dict[Kind, list[list[Target]]] = {}
         for target in self._find():

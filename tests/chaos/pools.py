@@ -40,6 +40,11 @@ class PoolPlan:
         )
 
 
+def plan_work(nodes: int) -> tuple[PoolPlan, ...]:
+    """The pool that works, alone."""
+    return (PoolPlan(WORK, nodes, nodes),)
+
+
 def plan_pools(nodes: int) -> tuple[PoolPlan, ...]:
     """`nodes` is the size of the pool that works."""
     return (

@@ -27,7 +27,7 @@ JOURNAL: list[Record] = [
 LEDGER: list[Record] = [{"item": "a", "token": "1"}, {"item": "b", "token": "2"}, {"item": "b", "token": "3"}]
 PLAN: Record = {"pools": {"default/work": {"most": 2, "stable": True}, "default/churn": {"most": 1, "stable": False}}}
 DONE: list[Record] = [
-    {"at": 0.0, "op": "begin", "seed": 7},
+    {"at": 0.0, "op": "begin", "seed": 7, "profile": "everything"},
     {"at": 1.0, "op": "kill", "kind": "agent"},
     {"at": 2.0, "op": "kill", "kind": "operator"},
     {"at": 2.1, "op": "operator ended", "status": -9, "served": True},

@@ -1,4 +1,4 @@
-"""`python -m tests.chaos.workload DIRECTORY`: a client that always has work under way, and writes down what it is answered.
+"""`python -m tests.chaos.workload DIRECTORY PROFILE`: a client that always has work under way, and writes down what it is answered.
 
 It may be killed at any moment: started again it reads its journal and asks for everything unanswered once more, under the
 same keys. Once the run is quiet it finishes, asks for all it ever asked for once more, so that a second result of
@@ -27,12 +27,9 @@ from skyward.client.tasks import FollowedTask, TaskConnection, TaskRequest
 from skyward.errors import SkyError
 from skyward_agent.wire.messages import SUCCEEDED, Output, Result
 from tests.chaos.place import Place, Record, append, records
+from tests.chaos.profiles import PROFILES, Load
 
 POOL = "work"
-UNDER_WAY = 30
-"""Items asked for and not answered, at most."""
-LONGEST_MAP = 10
-LONGEST_S = 0.8
 _PAUSE_S = 0.05
 _RECONNECT_S = 3600.0
 _REMEMBERED_S = 1800.0
@@ -88,8 +85,9 @@ class Call:
 
 
 class Workload:
-    def __init__(self, place: Place) -> None:
+    def __init__(self, place: Place, load: Load) -> None:
         self._place = place
+        self._load = load
         self._function = _same_function(place.root / "function.pickle")
         self._random = random.Random(place.root.name)
 
@@ -103,8 +101,10 @@ class Workload:
         """Until the run is quiet and everything is answered. What is refused is asked for again."""
         calls = [self._submit(connection, record, "result") for record in self._unanswered()]
         while calls or not self._place.quiet.exists():
-            if sum(len(call.open_items) for call in calls) < UNDER_WAY and not self._place.quiet.exists():
+            room = self._load.under_way - sum(len(call.open_items) for call in calls)
+            while room > 0 and not self._place.quiet.exists():
                 calls.append(self._submit(connection, self._made_up(), "result"))
+                room -= len(calls[-1].open_items)
             await asyncio.sleep(_PAUSE_S)
             refused = [call.record for call in calls if call.is_refused]
             calls = [call for call in calls if call.open_items and not call.is_refused]
@@ -124,10 +124,10 @@ class Workload:
     def _made_up(self) -> Record:
         """A new submission, written down before it is sent."""
         mode = self._random.choice(("run", "run", "map"))
-        count = self._random.randint(2, LONGEST_MAP) if mode == "map" else 1
+        count = self._random.randint(2, self._load.longest_map) if mode == "map" else 1
         key = uuid.uuid4().hex
         items = [f"{key[:8]}-{index}" for index in range(count)]
-        seconds = [round(self._random.uniform(0.0, LONGEST_S), 3) for _ in items]
+        seconds = [round(self._random.uniform(0.0, self._load.longest_s), 4) for _ in items]
         return append(self._place.journal, "submit", key=key, mode=mode, items=items, seconds=seconds)
 
     def _unanswered(self) -> list[Record]:
@@ -190,4 +190,4 @@ def _token(result: Result) -> str:
 
 
 if __name__ == "__main__":
-    asyncio.run(Workload(Place(Path(sys.argv[1]))).run())
+    asyncio.run(Workload(Place(Path(sys.argv[1])), PROFILES[sys.argv[2]].load).run())

@@ -61,9 +61,9 @@ def _spec(*lines: str) -> str:
             ["a.yaml:7: spec.drain_timeout: there is no field 'drain_timeout'; did you mean 'drainTimeout'?"],
         ),
         (
-            _spec("nodes: 2", "provider: local", "spot: {}", "image:", "  base: x", "ttl: 1h"),
+            _spec("nodes: 2", "provider: local", "limits: {}", "image:", "  base: x", "ttl: 1h"),
             [
-                "a.yaml:7: spec.spot: is not supported by this version; remove it",
+                "a.yaml:7: spec.limits: is not supported by this version; remove it",
                 "a.yaml:9: spec.image.base: is not supported by this version; remove it",
                 "a.yaml:10: spec.ttl: is not supported by this version; remove it",
             ],

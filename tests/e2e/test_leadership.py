@@ -53,6 +53,18 @@ def test_sigterm_in_the_middle_of_launches_and_bootstraps_loses_nothing(operator
     delete_and_check(operator, "hello")
 
 
+def test_an_operator_that_was_killed_takes_up_at_its_start_what_changed_meanwhile(operator: OperatorProcess) -> None:
+    operator.save("hello.yaml", manifest(nodes=2))
+    operator.wait_ready("hello", 2)
+
+    operator.kill()
+    operator.save("hello.yaml", manifest(nodes=1))
+    operator.restart()
+
+    operator.wait_ready("hello", 1)
+    delete_and_check(operator, "hello")
+
+
 def test_an_operator_whose_database_was_lost_adopts_its_nodes_when_it_is_told_to(operator: OperatorProcess) -> None:
     operator.save("hello.yaml", manifest(nodes=2))
     operator.wait_ready("hello", 2)

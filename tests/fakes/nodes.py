@@ -113,6 +113,9 @@ class FakeLink:
         if agent is not None:
             _drop(agent, attempts)
 
+    def task_closed(self, task: str, items: int) -> None:
+        return None
+
     def _tell_all(self) -> None:
         """Wake every agent that waits; the next wait is for something newer."""
         news, self._news = self._news, asyncio.Event()

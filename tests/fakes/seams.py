@@ -84,10 +84,10 @@ class SeamStore:
     def installation(self) -> str:
         return self._store.installation
 
-    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False) -> T:
+    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         async def call() -> T:
             self._seams.check_disk()
-            answer = await self._store.run(work, power_safe=power_safe)
+            answer = await self._store.run(work, power_safe=power_safe, quick=quick)
             self._committed(await self._store.read(lambda tx: tx.launches()))
             return answer
 
@@ -125,10 +125,10 @@ class SeamLeases:
         await self._seams.check_alive()
         return await self._store.lead(take, lost)
 
-    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False) -> T:
+    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         await self._seams.check_alive()
         self._seams.check_disk()
-        return await self._store.run(work, power_safe=power_safe)
+        return await self._store.run(work, power_safe=power_safe, quick=quick)
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
         return await self._store.read(work)

@@ -5,13 +5,14 @@ from __future__ import annotations
 import asyncio
 import hashlib
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 
 from skyward.api import Task
 from skyward.contracts import Accepted, Holder, QueueListener, Submission
 from skyward.errors import Conflict, Invalid, NotFound, PoolNotFound, PoolNotReady, PythonMismatch
 from skyward_agent.wire.messages import CANCELLED, NODE_LOST, AttemptId, Failure, Lease, Peer, Report, Result
+from skyward_agent.wire.payload import references
 
 
 @dataclass
@@ -143,9 +144,11 @@ class MemoryQueue:
                 del self.held_by[uid, item]
                 self._queue(self.tasks_by_uid[uid], [item])
 
-    async def cancel(self, task: str) -> None:
+    async def cancel(self, task: str, *, waiting_only: bool = False) -> None:
         await asyncio.sleep(0)
         found = self._task(task)
+        if waiting_only and any(uid == task for uid, _ in self.held_by):
+            return
         found.open = False
         ended = []
         for item in range(len(found.items)):
@@ -164,7 +167,9 @@ class MemoryQueue:
 
     async def accepted(self, task: str) -> Accepted:
         found = self._task(task)
-        return Accepted(task, f"{found.submission.name}-abcde", len(found.items), found.open, found.submission.stream)
+        submission = found.submission
+        name = f"{submission.name}-abcde"
+        return Accepted(task, name, len(found.items), found.open, submission.stream, submission.mode)
 
     async def results(self, task: str, skip: Sequence[int] = (), limit: int = 500) -> tuple[Result, ...]:
         await asyncio.sleep(0)
@@ -186,6 +191,15 @@ class MemoryQueue:
         return sum(node == node_uid for node, _ in self.held_by.values())
 
     async def drop_pool(self, pool: str) -> None: ...
+
+    async def named_blobs(self, digests: Collection[str]) -> frozenset[str]:
+        return frozenset([digest for digest in digests if await self.names_blob(self.tasks_by_uid, digest)])
+
+    async def names_blob(self, tasks: Collection[str], digest: str) -> bool:
+        known = [self.tasks_by_uid[uid] for uid in tasks if uid in self.tasks_by_uid]
+        payloads = [item for task in known for item in task.items]
+        payloads += [result.value for task in known for result in task.results.values()]
+        return any(ref.digest == digest for payload in payloads for ref in references(payload))
 
     async def collect(self, now: float) -> int:
         return 0

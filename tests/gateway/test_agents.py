@@ -523,6 +523,8 @@ def test_output_is_kept_with_its_nodes_name_and_only_for_attempts_the_node_holds
             peer.send(Ping())
             await peer.hears(Pong)
 
-            assert [(piece.node, piece.data) for piece in world.output.read()] == [("n1", b"mine")]
+            kept = [piece.output for piece in world.output.pieces(node="n1")]
+            assert [(one.task, one.node, one.data) for one in kept] == [(task, "n1", b"mine")]
+            assert world.output.pieces(task="other") == []
 
     asyncio.run(main())

@@ -247,7 +247,7 @@ def test_output_for_a_client_that_does_not_read_is_bounded_and_the_gap_is_said()
             peer = await connect(world)
             peer.live.pause_reading()
             peer.send(submit())
-            await until(lambda: any(piece.data == b"last\n" for piece in world.output.read(task="task-0")))
+            await until(lambda: any(one.output.data == b"last\n" for one in world.output.pieces(task="task-0")))
 
             peer.live.resume_reading()
             release.set()

@@ -1,10 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import pytest
 
-from skyward.gateway.output import MemoryOutputLog, last_lines
+from skyward.apiserver.log_selection import last_lines
+from skyward.contracts import LogPiece
+from skyward.gateway.output import MemoryOutputLog
 from skyward_agent.wire.messages import Output
 
 
@@ -12,8 +14,14 @@ def piece(data: bytes, task: str = "t", node: str = "n", sequence: int = 0) -> O
     return Output(task, 0, 1, sequence, "stdout", data, node)
 
 
-def text(pieces: Sequence[Output]) -> bytes:
-    return b"".join(one.data for one in pieces)
+def text(pieces: Iterable[LogPiece]) -> bytes:
+    return b"".join(one.output.data for one in pieces)
+
+
+def gaps(pieces: Sequence[LogPiece]) -> list[int]:
+    """What is missing before each piece."""
+    ends = [0, *(one.end for one in pieces)]
+    return [one.offset - end for one, end in zip(pieces, ends, strict=False)]
 
 
 def test_what_was_written_is_read_in_order_by_task_and_by_node() -> None:
@@ -21,23 +29,59 @@ def test_what_was_written_is_read_in_order_by_task_and_by_node() -> None:
 
     log.append([piece(b"a\n", "t1", "n1"), piece(b"b\n", "t2", "n1"), piece(b"c\n", "t1", "n2")])
 
-    assert text(log.read(task="t1")) == b"a\nc\n"
-    assert text(log.read(node="n1")) == b"a\nb\n"
-    assert text(log.read(task="t1", node="n2")) == b"c\n"
-    assert text(log.read()) == b"a\nb\nc\n"
+    assert text(log.pieces(task="t1")) == b"a\nc\n"
+    assert text(log.pieces(node="n1")) == b"a\nb\n"
+    assert text(log.pieces(task="none")) == text(log.pieces(node="none")) == b""
 
 
-def test_a_talkative_task_loses_its_oldest_output_and_says_so_while_others_keep_theirs() -> None:
+def test_pieces_say_where_they_stand_and_when_they_came() -> None:
+    times = iter((5.0, 6.0))
+    log = MemoryOutputLog(now=lambda: next(times))
+
+    log.append([piece(b"a\nb", "t1", "n1"), piece(b"x\n", "t2", "n1")])
+    log.append([piece(b"c\n", "t1", "n2")])
+
+    assert [(one.offset, one.line, one.at) for one in log.pieces(task="t1")] == [(0, 0, 5.0), (3, 1, 6.0)]
+    assert [(one.offset, one.line, one.at) for one in log.pieces(node="n1")] == [(0, 0, 5.0), (3, 1, 5.0)]
+
+
+@pytest.mark.parametrize("start", range(10))
+def test_reading_goes_on_at_any_offset(start: int) -> None:
+    log = MemoryOutputLog()
+    log.append([piece(b"ab\n"), piece(b"c"), piece(b"d\nef\n")])
+
+    found = log.pieces(task="t", start=start)
+
+    assert text(found) == b"ab\ncd\nef\n"[start:]
+    if found:
+        assert (found[0].offset, found[0].line) == (start, b"ab\ncd\nef\n"[:start].count(b"\n"))
+
+
+def test_a_talkative_task_loses_its_oldest_output_and_others_keep_theirs() -> None:
     log = MemoryOutputLog(task_bytes=10_000)
     log.append([piece(b"other\n", "quiet")])
 
     log.append([piece(b"%04d\n" % n * 100, "loud") for n in range(100)])
 
-    kept = text(log.read(task="loud"))
-    assert b"bytes of output dropped" in kept.splitlines()[0]
-    assert kept.endswith(b"0099\n")
-    assert len(kept) < 10_000
-    assert text(log.read(task="quiet")) == b"other\n"
+    kept = log.pieces(task="loud")
+    assert kept[0].offset == 50_000 - len(text(kept))
+    assert kept[0].line == 10_000 - text(kept).count(b"\n")
+    assert text(kept).endswith(b"0099\n")
+    assert 0 < len(text(kept)) < 10_000
+    assert text(log.pieces(task="quiet")) == b"other\n"
+
+
+def test_a_nodes_log_has_a_gap_wherever_a_task_lost_output() -> None:
+    log = MemoryOutputLog(task_bytes=2_000)
+    log.append([piece(b"first\n", "quiet")])
+    log.append([piece(b"x" * 500, "loud") for _ in range(50)])
+    log.append([piece(b"last\n", "quiet")])
+
+    kept = log.pieces(node="n")
+
+    assert text(kept).startswith(b"first\n")
+    assert text(kept).endswith(b"last\n")
+    assert [gap for gap in gaps(kept) if gap] == [25_011 - len(text(kept))]
 
 
 def test_all_tasks_together_are_bounded_and_the_oldest_goes_first() -> None:
@@ -45,9 +89,19 @@ def test_all_tasks_together_are_bounded_and_the_oldest_goes_first() -> None:
 
     log.append([piece(b"x" * 500, f"t{n}") for n in range(1000)])
 
-    assert len(text(log.read())) < 50_000
-    assert text(log.read(task="t0")) == b""
-    assert text(log.read(task="t999")) == b"x" * 500
+    assert len(text(log.pieces(node="n"))) < 50_000
+    assert text(log.pieces(task="t0")) == b""
+    assert text(log.pieces(task="t999")) == b"x" * 500
+
+
+def test_offsets_go_on_when_all_that_was_kept_is_gone() -> None:
+    log = MemoryOutputLog(total_bytes=50_000)
+    log.append([piece(b"x" * 500)])
+    log.append([piece(b"y" * 500, "other") for _ in range(200)])
+
+    log.append([piece(b"z\n")])
+
+    assert [(one.offset, one.output.data) for one in log.pieces(task="t")] == [(500, b"z\n")]
 
 
 def test_one_huge_piece_keeps_its_end() -> None:
@@ -55,10 +109,10 @@ def test_one_huge_piece_keeps_its_end() -> None:
 
     log.append([piece(b"y" * 100_000 + b"end")])
 
-    kept = text(log.read(task="t"))
-    assert kept.endswith(b"end")
-    assert len(kept) < 10_000
-    assert b"dropped" in kept
+    (kept,) = log.pieces(task="t")
+    assert kept.output.data.endswith(b"end")
+    assert len(kept.output.data) < 10_000
+    assert kept.end == 100_003
 
 
 @pytest.mark.parametrize(
@@ -71,17 +125,21 @@ def test_one_huge_piece_keeps_its_end() -> None:
         ((b"a\n", b"b\n"), 1, b"b\n"),
         ((b"a\n",), 0, b""),
         ((), 3, b""),
+        ((b"a\n", b"b\n"), None, b"a\nb\n"),
     ],
-    ids=["whole", "unfinished", "across pieces", "fewer", "exact", "none", "empty"],
+    ids=["whole", "unfinished", "across pieces", "fewer", "exact", "none", "empty", "all"],
 )
-def test_the_tail_is_counted_in_lines(pieces: tuple[bytes, ...], count: int, expected: bytes) -> None:
-    assert text(last_lines([piece(data) for data in pieces], count)) == expected
+def test_the_tail_is_counted_in_lines(pieces: tuple[bytes, ...], count: int | None, expected: bytes) -> None:
+    log = MemoryOutputLog()
+    log.append([piece(data) for data in pieces])
+
+    assert text(last_lines(log.pieces(task="t"), count)) == expected
 
 
 def test_subscribers_see_what_arrives_until_they_stop() -> None:
     log = MemoryOutputLog()
     seen: list[bytes] = []
-    stop = log.subscribe(lambda outputs: seen.append(text(outputs)))
+    stop = log.subscribe(lambda outputs: seen.append(b"".join(one.data for one in outputs)))
 
     log.append([piece(b"1")])
     log.append([])

@@ -13,8 +13,9 @@ from typing import Any
 
 from skyward.api import SERVER_NAME
 from skyward.client.config import ClientConfig
-from skyward.contracts import TaskQueue
+from skyward.contracts import Blobs, Clock, TaskQueue
 from skyward.facts import HealthCheck, NodeConfig
+from skyward.gateway.agents import AgentFile
 from skyward.gateway.gateway import Gateway
 from skyward.gateway.output import MemoryOutputLog
 from skyward_agent.wire.connection import FrameConnection
@@ -66,6 +67,9 @@ class World:
     greeting_s: float = 10.0
     gateway: Gateway | None = None
     output: MemoryOutputLog = field(default_factory=MemoryOutputLog)
+    blobs: Blobs | None = None
+    clock: Clock = field(default_factory=RealClock)
+    agent_file: AgentFile | None = None
     _task: asyncio.Task[None] | None = None
 
     @property
@@ -95,7 +99,7 @@ class World:
             queue=queue,
             credentials=self.credentials,
             output=self.output,
-            clock=RealClock(),
+            clock=self.clock,
             host="127.0.0.1",
             port=self.port,
             ssl_context=make_tls()[1],
@@ -104,6 +108,8 @@ class World:
             heartbeat_s=self.heartbeat_s,
             lost_after_s=self.lost_after_s,
             greeting_s=self.greeting_s,
+            blobs=self.blobs,
+            agent_file=self.agent_file,
         )
         ready = asyncio.Event()
         self._task = asyncio.create_task(self.gateway.run(ready.set))

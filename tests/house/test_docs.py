@@ -8,11 +8,13 @@ from pathlib import Path
 from typing import Any
 
 from skyward.api import PoolSpec
+from skyward.api.providers import OtherProvider
 from skyward.settings import Settings
 from skyward_agent.wire.messages import OUTCOMES
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 _SHORT_FORMS = {"provider"}
+_TOLD_IN_ONE_ROW = {"OfferingSpec"}
 
 
 def test_the_table_of_manifest_fields_covers_exactly_the_schema_with_its_marks() -> None:
@@ -52,10 +54,14 @@ def _leaves(path: str, field: dict[str, Any], definitions: dict[str, Any]) -> It
     for choice in choices:
         target = choice.get("items", choice)
         suffix = "[]" if "items" in choice else ""
-        if "$ref" in target:
-            properties = definitions[target["$ref"].rsplit("/", 1)[-1]]["properties"]
-            for name, inner in properties.items():
-                yield from _leaves(f"{path}{suffix}.{name}", inner, definitions)
+        models = [part["$ref"].rsplit("/", 1)[-1] for part in (target, *target.get("oneOf", ())) if "$ref" in part]
+        for model in models:
+            if model in _TOLD_IN_ONE_ROW:
+                yield f"{path}{suffix}"
+            elif model != OtherProvider.__name__:
+                for name, inner in definitions[model]["properties"].items():
+                    yield from _leaves(f"{path}{suffix}.{name}", inner, definitions)
+        if models:
             return
     yield path
 

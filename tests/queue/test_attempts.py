@@ -395,11 +395,11 @@ class BrokenStore:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._store, name)
 
-    async def run(self, work: Any, *, power_safe: bool = False) -> Any:
+    async def run(self, work: Any, *, power_safe: bool = False, quick: bool = False) -> Any:
         if self.failures:
             self.failures -= 1
             raise StoreUnavailable("the disk is full")
-        return await self._store.run(work, power_safe=power_safe)
+        return await self._store.run(work, power_safe=power_safe, quick=quick)
 
 
 def test_a_failed_commit_leaves_everything_as_it_was() -> None:
@@ -427,6 +427,23 @@ def test_a_failed_commit_leaves_everything_as_it_was() -> None:
     asyncio.run(main())
 
 
+def test_a_cancel_of_what_waits_leaves_a_task_alone_that_a_node_holds() -> None:
+    async def scenario(world: QueueWorld, queue: DurableQueue) -> None:
+        running = await queue.submit(submission("k1", b"0"))
+        (lease,) = await queue.lease(holder(0), 1)
+        waiting = await queue.submit(submission("k2", b"0"))
+
+        for task in (running, waiting):
+            await queue.cancel(task.task, waiting_only=True)
+        await queue.report(holder(0), [done(lease.id)])
+
+        assert [result.outcome for result in await queue.results(running.task)] == ["Succeeded"]
+        assert [result.outcome for result in await queue.results(waiting.task)] == ["Cancelled"]
+        assert world.ear.abandoned == []
+
+    run(scenario)
+
+
 def test_a_caller_that_is_cancelled_leaves_memory_and_rows_in_step() -> None:
     async def scenario(world: QueueWorld, queue: DurableQueue) -> None:
         await queue.submit(submission("k", b"0", b"1", mode="map"))
@@ -452,7 +469,7 @@ def test_a_bad_listener_disturbs_nobody() -> None:
         def work_available(self, *_: object) -> None:
             raise LookupError("on purpose")
 
-        items_finished = abandon = work_available
+        items_finished = abandon = task_closed = work_available
 
     async def scenario(world: QueueWorld, queue: DurableQueue) -> None:
         queue.listen(Bad())

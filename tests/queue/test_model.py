@@ -4,33 +4,63 @@ from __future__ import annotations
 
 import asyncio
 import random
+from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from skyward.contracts import Holder, Store
 from skyward.queue import DurableQueue
 from skyward.store import memory_store, open_store
-from skyward_agent.wire.messages import AttemptId, Report, Result
-from tests.queue.model import Model
-from tests.queue.world import POOL, QueueWorld, done, facts, holder, submission
+from skyward_agent.wire.messages import (
+    AT_MOST_ONCE,
+    FAIL,
+    REPLACE_RANK,
+    RETRY,
+    AttemptId,
+    Failure,
+    Report,
+    Result,
+)
+from tests.queue.model import Model, ordinary
+from tests.queue.world import POOL, HandClock, QueueWorld, done, facts, holder, settle, submission
 from tests.store.world import CountingIds, StillClock
 
-NODES = 3
-OUTCOMES = ("Succeeded", "Failed", "TimedOut", "ChildDied", "OutOfMemory", "NodeLost", "Cancelled")
+NODES = 4
+"""The last of them joined late: no broadcast has a rank for it."""
+OUTCOMES = ("Succeeded", "Failed", "Failed", "TimedOut", "ChildDied", "OutOfMemory", "NodeLost", "Cancelled")
+STEPS = 120
+OPTIONS: tuple[dict[str, object], ...] = (
+    {},
+    {},
+    {},
+    {"delivery": AT_MOST_ONCE},
+    {"retry_on": ("OSError",), "max_retries": 1, "backoff_s": 8.0},
+    {"retry_causes": ("NodeLost",)},
+    {"deadline_s": 40.0},
+    {"on_node_loss": RETRY},
+    {"on_node_loss": REPLACE_RANK},
+)
 
 
 class History:
     """One random history: every step is done to the queue and to the model, and then they must agree."""
 
-    def __init__(self, world: QueueWorld, queue: DurableQueue, seed: int) -> None:
-        self.random = random.Random(seed)
+    def __init__(self, world: QueueWorld, queue: DurableQueue, clock: HandClock, chance: random.Random) -> None:
+        self.random = chance
         self.world = world
         self.queue = queue
-        self.model = Model()
+        self.clock = clock
+        self.model = Model(clock.now())
         self.tasks: list[str] = []
         self.open: dict[str, int] = {}
         self.attempts: list[tuple[AttemptId, int]] = []
         """Every attempt that any node ever got: what a stale agent may still talk about."""
+        self.incarnations = dict.fromkeys(range(NODES), 0)
+
+    def holder(self, node: int) -> Holder:
+        return holder(node, f"incarnation {self.incarnations[node]}")
 
     async def step(self) -> None:
         steps = (
@@ -47,6 +77,7 @@ class History:
             self.resume,
             self.release,
             self.cancel,
+            self.pass_time,
             self.restart,
         )
         await self.random.choice(steps)()
@@ -57,14 +88,33 @@ class History:
         items = [b"%d" % n for n in range(self.random.randint(1, 8) if mode == "map" else 1)]
         is_open = mode == "map" and self.random.random() < 0.5
         max_attempts, priority = self.random.randint(1, 3), self.random.randint(-1, 1)
+        policy = ordinary(**self.random.choice(OPTIONS))
+        if policy.delivery == AT_MOST_ONCE:
+            max_attempts = 1
+        if policy.max_retries:
+            max_attempts = max(max_attempts, 2)
+        if mode != "broadcast":
+            policy = replace(policy, on_node_loss=FAIL)
         asked = submission(
-            f"key-{len(self.tasks)}", *items, mode=mode, open=is_open, max_attempts=max_attempts, priority=priority
+            f"key-{len(self.tasks)}",
+            *items,
+            mode=mode,
+            open=is_open,
+            max_attempts=max_attempts,
+            priority=priority,
+            policy=policy,
         )
         accepted = await self.queue.submit(asked)
         assert await self.queue.submit(asked) == accepted
         nodes = tuple(rank.node_uid for rank in facts().ready) if mode == "broadcast" else ()
         self.model.add(
-            accepted.task, len(self.tasks), accepted.items, max_attempts=max_attempts, priority=priority, nodes=nodes
+            accepted.task,
+            len(self.tasks),
+            accepted.items,
+            max_attempts=max_attempts,
+            priority=priority,
+            nodes=nodes,
+            policy=policy,
         )
         self.tasks.append(accepted.task)
         if is_open:
@@ -84,43 +134,51 @@ class History:
 
     async def lease(self) -> None:
         node, capacity = self.random.randrange(NODES), self.random.randint(1, 6)
-        is_lost = f"uid-{node}" in self.model.lost
-        waiting = 0 if is_lost else len(self.model.waiting_for(f"uid-{node}"))
-        leases = await self.queue.lease(holder(node), capacity)
-        assert len(leases) == min(capacity, waiting)
+        leases = await self.queue.lease(self.holder(node), capacity)
+        if f"uid-{node}" in self.model.lost:
+            assert leases == ()
+        ages = self.clock.now() > HandClock().now()
         for lease in leases:
-            self.model.lease(lease.id, f"uid-{node}")
+            self.model.lease(lease.id, f"uid-{node}", self.holder(node).incarnation, ages=ages)
             self.attempts.append((lease.id, node))
+        left = [] if f"uid-{node}" in self.model.lost else self.model.waiting_for(f"uid-{node}")
+        assert len(leases) == capacity or not left
 
     async def start(self) -> None:
         for attempt, node in self.some():
-            await self.queue.started(holder(node), [attempt])
+            await self.queue.started(self.holder(node), [attempt])
             self.model.start(attempt, f"uid-{node}")
 
     async def report(self) -> None:
         for attempt, node in self.some():
             sender = node if self.random.random() < 0.9 else self.random.randrange(NODES)
             outcome = self.random.choice(OUTCOMES)
-            assert await self.queue.report(holder(sender), [Report(attempt, outcome)]) == (attempt,)
-            self.model.report(attempt, f"uid-{sender}", outcome)
+            if self.random.random() < 0.1:
+                attempt = replace(attempt, secret="guessed")
+            failure = Failure("ConnectionError", "", bases=("OSError",)) if outcome == "Failed" else None
+            report = Report(attempt, outcome, failure=failure)
+            assert await self.queue.report(self.holder(sender), [report]) == (attempt,)
+            self.model.report(attempt, f"uid-{sender}", outcome, failure)
 
     async def give_back(self) -> None:
         for attempt, node in self.some():
             giver = node if self.random.random() < 0.9 else self.random.randrange(NODES)
-            await self.queue.give_back(holder(giver), [attempt, attempt])
+            await self.queue.give_back(self.holder(giver), [attempt, attempt])
             self.model.give_back(attempt, f"uid-{giver}")
 
     async def resume(self) -> None:
         node = self.random.randrange(NODES)
         running = {attempt for attempt, of in self.some() if of == node}
-        refused = await self.queue.resume(holder(node, "next"), sorted(running, key=repr))
-        self.model.resume(f"uid-{node}", running)
+        self.incarnations[node] += self.random.random() < 0.5
+        refused = await self.queue.resume(self.holder(node), sorted(running, key=repr))
+        self.model.resume(f"uid-{node}", self.holder(node).incarnation, running)
         assert set(refused) == {a for a in running if self.model.current(a, f"uid-{node}") is None}
 
     async def release(self) -> None:
         node, outcome = self.random.randrange(NODES), self.random.choice(("NodeLost", "ChildDied"))
-        await self.queue.release(f"uid-{node}", outcome, "lost")
-        self.model.release(f"uid-{node}", outcome)
+        gone = outcome == "NodeLost" and self.random.random() < 0.5
+        await self.queue.release(f"uid-{node}", outcome, "lost", gone=gone)
+        self.model.release(f"uid-{node}", outcome, gone=gone)
 
     async def cancel(self) -> None:
         if self.tasks and self.random.random() < 0.5:
@@ -129,9 +187,19 @@ class History:
             self.model.cancel(task)
             self.open.pop(task, None)
 
+    async def pass_time(self, seconds: float | None = None) -> None:
+        """Less than a priority's worth of ageing; deadlines and pauses come to an end."""
+        await self.clock.advance(self.random.choice((1.0, 5.0, 20.0)) if seconds is None else seconds)
+        for _ in range(3):
+            await self.world.store.run(lambda _: None)
+            await settle()
+        self.model.advance(self.clock.now())
+        for task in [task for task in self.open if (await self.queue.accepted(task)).open is False]:
+            del self.open[task]
+
     async def restart(self) -> None:
         self.queue = await self.world.queue()
-        self.model.lost.clear()
+        self.model.restart()
 
     def some(self) -> list[tuple[AttemptId, int]]:
         """A few attempts, mostly recent ones."""
@@ -153,14 +221,19 @@ class History:
         for task, count in self.open.items():
             await self.queue.extend(task, count, [], last=True)
         for node in range(NODES):
-            await self.queue.resume(holder(node, "last"), [])
-            self.model.resume(f"uid-{node}", set())
+            self.incarnations[node] += 1
+            await self.queue.resume(self.holder(node), [])
+            self.model.resume(f"uid-{node}", self.holder(node).incarnation, set())
+        self.open.clear()
+        await self.pass_time(20.0)
         while any(self.model.counts()):
+            before = sum(self.model.counts())
             for node in range(NODES):
-                for lease in await self.queue.lease(holder(node), 4):
-                    self.model.lease(lease.id, f"uid-{node}")
-                    await self.queue.report(holder(node), [done(lease.id)])
+                for lease in await self.queue.lease(self.holder(node), 4):
+                    self.model.lease(lease.id, f"uid-{node}", "", ages=True)
+                    await self.queue.report(self.holder(node), [done(lease.id)])
                     self.model.report(lease.id, f"uid-{node}", "Succeeded")
+            assert sum(self.model.counts()) < before, "what waits is given to nobody"
         for task in self.tasks:
             results = await self.queue.results(task, limit=1000)
             assert {result.item: (result.outcome, result.attempt) for result in results} == {
@@ -169,16 +242,24 @@ class History:
         assert all(task.status.finished_at is not None for task in await self.queue.tasks())
 
 
+async def begin_history(chance: random.Random, store_of: Callable[[HandClock], Store] | None = None) -> History:
+    clock = HandClock()
+    store = memory_store(clock, CountingIds()) if store_of is None else store_of(clock)
+    world = QueueWorld(store, clock)
+    return History(world, await world.queue(), clock, chance)
+
+
+async def run_history(seed: int) -> None:
+    """The task queue does what its model does, step by step, and loses nothing."""
+    history = await begin_history(random.Random(seed))
+    for _ in range(STEPS):
+        await history.step()
+    await history.finish()
+
+
 @pytest.mark.parametrize("seed", range(30))
 def test_the_queue_does_what_its_model_does(seed: int) -> None:
-    async def main() -> None:
-        world = QueueWorld(memory_store(StillClock(), CountingIds()))
-        history = History(world, await world.queue(), seed)
-        for _ in range(120):
-            await history.step()
-        await history.finish()
-
-    asyncio.run(main())
+    asyncio.run(run_history(seed))
 
 
 @pytest.mark.slow

@@ -23,7 +23,7 @@ from skyward.errors import (
 )
 from skyward.queue import DurableQueue
 from skyward.store import memory_store
-from tests.queue.world import DIGEST, FUNCTION, POOL, QueueWorld, done, facts, holder, submission
+from tests.queue.world import DIGEST, FUNCTION, POOL, QueueWorld, done, facts, holder, settle, submission
 from tests.store.world import CountingIds, StillClock
 
 
@@ -275,3 +275,25 @@ def test_tasks_are_no_objects_of_the_store() -> None:
         assert await world.store.read(lambda tx: tx.list(Pool)) == ()
 
     run(scenario)
+
+
+def test_who_submits_to_a_full_pool_waits_and_one_that_gave_up_takes_nobodys_turn() -> None:
+    async def main() -> None:
+        world = QueueWorld(memory_store(StillClock(), CountingIds()))
+        queue = DurableQueue(world.store, clock=world.clock, ids=world.ids, pools=world.pools.get, most_tasks=2)
+        await queue.put_function(DIGEST, FUNCTION)
+        for key in "ab":
+            await queue.submit(submission(key))
+        waiting = [asyncio.ensure_future(queue.submit(submission(key))) for key in "cd"]
+        await settle()
+        assert not any(one.done() for one in waiting)
+        waiting[0].cancel()
+        await settle()
+
+        (lease,) = await queue.lease(holder(0), 1)
+        await queue.report(holder(0), [done(lease.id)])
+
+        assert (await waiting[1]).items == 1
+        assert queue.counts(POOL) == (2, 0)
+
+    asyncio.run(main())

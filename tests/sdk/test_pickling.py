@@ -1,16 +1,19 @@
 from __future__ import annotations
 
 import functools
+import importlib.util
 import pickle
 import subprocess
 import sys
+import types
 from pathlib import Path
 from typing import Any
 
+import cloudpickle
 import pytest
 
-from skyward.errors import NotPicklable, PayloadTooLarge
-from skyward.sdk.pickling import LIMIT_BYTES, name_of, pickle_call, pickle_function
+from skyward.errors import NotPicklable, PayloadTooLarge, UserError
+from skyward.sdk.pickling import LIMIT_BYTES, name_of, own_modules, pickle_call, pickle_function
 
 
 def fn(a: Any, b: Any = None, *rest: Any) -> Any:
@@ -52,9 +55,11 @@ def test_what_is_no_function_is_refused() -> None:
         pickle_function(7)  # type: ignore[arg-type]
 
 
-def test_too_large_arguments_say_so_before_they_are_sent() -> None:
-    with pytest.raises(PayloadTooLarge, match="the arguments of fn"):
-        pickle_call(fn, (bytes(LIMIT_BYTES + 1),), {})
+def test_a_function_that_carries_too_much_says_so_before_it_is_sent() -> None:
+    carried = bytes(LIMIT_BYTES + 1)
+
+    with pytest.raises(PayloadTooLarge, match="pass what it carries as an argument"):
+        pickle_function(lambda: carried)
 
 
 @pytest.mark.parametrize(
@@ -100,3 +105,54 @@ def test_modules_beside_the_script_travel_with_the_function(tmp_path: Path) -> N
     answer = subprocess.run([sys.executable, "-c", load], check=True, cwd=away, capture_output=True, text=True)
 
     assert answer.stdout.strip() == "(42, '[1]')"
+
+
+def helper_module(path: Path, name: str) -> Any:
+    """A module that is installed nowhere, loaded from outside the program's directory."""
+    file = path / f"{name}.py"
+    file.write_text(
+        "FACTOR = 3\ndef triple(x):\n    return x * FACTOR\nclass Box:\n    def __init__(self, x): self.x = x\n"
+    )
+    spec = importlib.util.spec_from_file_location(name, file)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[name] = module
+    spec.loader.exec_module(module)
+    return module
+
+
+LOAD = "import pickle; f, (args, kwargs) = map(pickle.loads, open({!r}, 'rb').read().split(b'|||')); print(f(*args).x)"
+
+
+@pytest.mark.slow
+def test_modules_that_are_named_travel_by_value(tmp_path: Path) -> None:
+    module = helper_module(tmp_path, "own_helpers")
+    file = tmp_path / "call.pickle"
+    modules = own_modules(["own_helpers"])
+
+    def call(box: Any) -> Any:
+        box.x = module.triple(box.x)
+        return box
+
+    by_name = pickle_function(call)[1] + b"|||" + pickle_call(call, (module.Box(2),), {})
+    file.write_bytes(by_name)
+    load = [sys.executable, "-c", LOAD.format(str(file))]
+    assert "No module named 'own_helpers'" in subprocess.run(load, check=False, capture_output=True, text=True).stderr
+
+    file.write_bytes(pickle_function(call, modules)[1] + b"|||" + pickle_call(call, (module.Box(2),), {}, modules))
+    assert subprocess.run(load, check=True, capture_output=True, text=True).stdout == "6\n"
+    assert cloudpickle.list_registry_pickle_by_value() == set()
+
+
+@pytest.mark.parametrize(
+    ("named", "message"),
+    [
+        ("no_such_module", "cannot be imported"),
+        (7, "neither a module"),
+        (types.ModuleType("made_up"), "not an imported"),
+    ],
+)
+def test_modules_that_are_none_are_refused(named: Any, message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        own_modules([named])

@@ -41,6 +41,10 @@ def variable(name: str) -> str:
     return _place.get()[0].env[name]
 
 
+def timeout_of() -> float | None:
+    return _place.get()[0].timeout_s
+
+
 def emit(text: str, stream: str = "stdout") -> None:
     """What `print` is in a real child process."""
     _place.get()[1](stream, text.encode())

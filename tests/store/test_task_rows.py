@@ -65,8 +65,8 @@ def test_the_oldest_finished_tasks_go_first_when_there_are_too_many() -> None:
 
         assert await store.read(lambda tx: tx.tasks.expired(0.0, 10, 100)) == ()
         assert await store.read(lambda tx: tx.tasks.expired(0.0, 7, 100)) == (1, 2, 3)
-        assert await store.read(lambda tx: tx.tasks.expired(106.0, 7, 100)) == (1, 2, 3, 4, 5)
-        assert await store.read(lambda tx: tx.tasks.expired(106.0, 7, 2)) == (1, 2)
+        assert await store.read(lambda tx: tx.tasks.expired(106.0 + 3600.0, 7, 100)) == (1, 2, 3, 4, 5)
+        assert await store.read(lambda tx: tx.tasks.expired(106.0 + 3600.0, 7, 2)) == (1, 2)
 
         await store.run(lambda tx: tx.tasks.remove((10, 11)))
         again = await store.run(lambda tx: tx.tasks.add(task(12), [b""]))

@@ -18,6 +18,7 @@ from skyward.api.health import HealthCheckSpec
 from skyward.api.held import Held
 from skyward.api.meta import DEFAULT_NAMESPACE, FINALIZER, Object, ObjectMeta, check_name
 from skyward.api.node import POOL_LABEL, Node, NodeSpec, NodeStatus, Phase
+from skyward.api.offerings import OfferingSpec, OfferingsSpec, ResourcesSpec, SpotSpec, driver_options, places_of
 from skyward.api.pool import (
     ImageFile,
     ImageSpec,
@@ -25,14 +26,25 @@ from skyward.api.pool import (
     Pool,
     PoolSpec,
     PoolStatus,
-    ResourcesSpec,
     SetupStep,
     template_hash,
 )
 from skyward.api.providers import LocalFaults, LocalOptions, ProviderSpec
+from skyward.api.requirements import Requirement
 from skyward.api.rollout import DisruptionBudget, DisruptionSpec, RolloutSpec
 from skyward.api.source import Problem, Source, SourceSpec, SourceStatus
-from skyward.api.task import ItemCounts, Task, TaskFailure, TaskPhase, TaskSpec, TaskStatus
+from skyward.api.task import (
+    ItemCounts,
+    Provenance,
+    Task,
+    TaskAttempt,
+    TaskCondition,
+    TaskFailure,
+    TaskItem,
+    TaskPhase,
+    TaskSpec,
+    TaskStatus,
+)
 from skyward_agent.wire.names import SERVER_NAME
 
 KINDS: tuple[type[Object], ...] = (Pool, Node, Task, Source, Event)
@@ -65,6 +77,8 @@ __all__ = [
     "Object",
     "ObjectMeta",
     "ObjectReference",
+    "OfferingSpec",
+    "OfferingsSpec",
     "Phase",
     "PipSpec",
     "Pool",
@@ -72,8 +86,10 @@ __all__ = [
     "PoolSpec",
     "PoolStatus",
     "Problem",
+    "Provenance",
     "ProviderSpec",
     "Reason",
+    "Requirement",
     "ResourcesSpec",
     "RolloutSpec",
     "SetupStep",
@@ -81,18 +97,24 @@ __all__ = [
     "SourceCondition",
     "SourceSpec",
     "SourceStatus",
+    "SpotSpec",
     "Status",
     "Task",
+    "TaskAttempt",
+    "TaskCondition",
     "TaskFailure",
+    "TaskItem",
     "TaskPhase",
     "TaskSpec",
     "TaskStatus",
     "Time",
     "Word",
     "check_name",
+    "driver_options",
     "drop_condition",
     "find",
     "is_true",
+    "places_of",
     "set_condition",
     "template_hash",
     "to_time",

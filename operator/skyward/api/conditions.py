@@ -95,6 +95,7 @@ class Reason(StrEnum):
     REMEDIATION_BLOCKED = "RemediationBlocked"
     INSUFFICIENT_CAPACITY = "InsufficientCapacity"
     CAPACITY_FOUND = "CapacityFound"
+    NO_OFFERING_FITS = "NoOfferingFits"
     QUOTA_EXCEEDED = "QuotaExceeded"
     BALANCE_EXHAUSTED = "BalanceExhausted"
     CREDENTIALS_REJECTED = "CredentialsRejected"
@@ -137,8 +138,12 @@ class Reason(StrEnum):
     TIMED_OUT = "TimedOut"
     REPLACE_REQUESTED = "ReplaceRequested"
     RESTART_REQUESTED = "RestartRequested"
+    SPOT_AVAILABLE = "SpotAvailable"
     ADOPTED = "Adopted"
     ORPHAN_DELETED = "OrphanDeleted"
+    # tasks
+    QUEUE_HELD = "QueueHeld"
+    NO_MATCHING_NODE = "NoMatchingNode"
 
 
 class Condition(Word):

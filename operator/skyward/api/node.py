@@ -44,16 +44,22 @@ class NodeStatus(Word):
     port: int = 0
     region: str = ""
     zone: str = ""
+    capacity_type: str = ""
+    """`on-demand`, `spot` or `reserved`: as it was asked for."""
     host_id: str = ""
     """The physical host, where its provider names one."""
     hourly_cost: str = "0"
     host_key_fingerprint: str = ""
     agent_version: str = ""
+    task_limits: str = ""
+    """What keeps tasks within their limits here: `cgroup`, the kernel's, or `watch`, where only the agent does."""
     last_heartbeat: Time | None = None
     """Refreshed about once a minute; the live value is in memory."""
     phases: tuple[Phase, ...] = ()
     failure: str = ""
     """Why this node failed, with the last lines of the step that did. Empty while it may still succeed."""
+    failed_at: Time | None = None
+    """When that was, in whole seconds: delays after failures count from it."""
     restarts: int = 0
     """How often the agent was started again on this instance since it last kept running for an hour."""
     retire_reason: str = ""

@@ -14,13 +14,25 @@ from typing import Annotated, Any, ClassVar, Literal, Self
 
 from pydantic import Field, field_validator, model_validator
 
+from skyward.api.accelerators import AcceleratorText
 from skyward.api.base import Json, Word
 from skyward.api.conditions import Condition
 from skyward.api.health import HealthCheckSpec
 from skyward.api.held import Held
 from skyward.api.meta import Object, ObjectMeta, check_name
-from skyward.api.providers import LOCAL, ProviderSpec
-from skyward.api.quantities import Duration, DurationOrOff, Size
+from skyward.api.offerings import (
+    SPOT_FIRST,
+    Allocation,
+    InstanceType,
+    OfferingsSpec,
+    Requirements,
+    ResourcesSpec,
+    SpotSpec,
+    with_providers,
+)
+from skyward.api.providers import LOCAL, AnyProvider, ProviderSpec
+from skyward.api.quantities import Duration, DurationOrOff
+from skyward.api.ranges import Money
 from skyward.api.rollout import DisruptionSpec, RolloutSpec
 
 IN_PLACE: dict[str, Any] = {"x-skyward-change": "in-place"}
@@ -30,29 +42,19 @@ UNSUPPORTED = frozenset(
     {
         "autoscale",
         "schedule",
-        "offerings",
-        "accelerator",
-        "instanceType",
-        "requirements",
-        "allocation",
-        "spot",
-        "maxHourlyCost",
         "limits",
         "secrets",
         "volumes",
-        "executor",
         "plugins",
         "hostKeys",
         "ttl",
         "expireAfter",
         "deletionPolicy",
-        "queue",
     }
 )
 """Fields of the full API that this version refuses by name."""
 
 UNSUPPORTED_WITHIN = {
-    "resources": frozenset({"cpu", "disk"}),
     "image": frozenset({"base"}),
 }
 
@@ -130,22 +132,25 @@ class ImageSpec(Word):
         return data
 
 
-class ResourcesSpec(Word):
-    memory: Size | None = None
-    """The most memory one task's child process may use."""
-
-    @model_validator(mode="before")
-    @classmethod
-    def _refuse_unsupported(cls, data: Any) -> Any:
-        _refuse("spec.resources", data, UNSUPPORTED_WITHIN["resources"])
-        return data
-
-
 class PoolSpec(Word):
     nodes: Annotated[int, Field(ge=0, le=1000, strict=True, json_schema_extra=IN_PLACE)]
     """How many nodes."""
-    providers: Annotated[tuple[ProviderSpec, ...], Field(min_length=1, json_schema_extra=REPLACE)]
+    providers: Annotated[tuple[AnyProvider, ...], Field(min_length=1, json_schema_extra=REPLACE)] = ()
     """Where; several mean any of them, cheapest first. `provider: NAME` is short for a list of one."""
+    offerings: Annotated[OfferingsSpec | None, Field(json_schema_extra=REPLACE)] = None
+    """Instead of `providers`: several ways to get a machine, in order or any of them."""
+    accelerator: Annotated[AcceleratorText | None, Field(json_schema_extra=REPLACE)] = None
+    """Of each node: `H100`, `H100:8`, `A100-80GB:4`."""
+    instance_type: Annotated[InstanceType | None, Field(json_schema_extra=REPLACE)] = None
+    """The provider's own word for a type; then `accelerator` and `resources` choose no more."""
+    requirements: Annotated[Requirements, Field(json_schema_extra=REPLACE)] = ()
+    """What machines must, or must not, be."""
+    allocation: Annotated[Allocation | None, Field(json_schema_extra=REPLACE)] = None
+    """Capacity type. Absent: `on-demand`."""
+    spot: Annotated[SpotSpec, Field(json_schema_extra=IN_PLACE)] = SpotSpec()
+    """How spot machines are used; for nodes that are made from then on."""
+    max_hourly_cost: Annotated[Money | None, Field(json_schema_extra=IN_PLACE)] = None
+    """US dollars for one node: what costs more is not considered for nodes that are made from then on."""
     image: Annotated[ImageSpec, Field(json_schema_extra=REPLACE)] = ImageSpec()
     resources: Annotated[ResourcesSpec, Field(json_schema_extra=REPLACE)] = ResourcesSpec()
     env: Annotated[dict[EnvName, str], Field(json_schema_extra=IN_PLACE)] = Field(default_factory=dict)
@@ -154,6 +159,8 @@ class PoolSpec(Word):
         default=1, json_schema_extra=IN_PLACE
     )
     """Lanes: how many tasks a node runs at once; `auto` is one for each CPU the node has."""
+    executor: Annotated[Literal["process", "thread"], Field(json_schema_extra=IN_PLACE)] = "process"
+    """What a lane is: a process of its own, or a thread of one process, for many light calls."""
     connection: Annotated[Literal["auto", "tunnel", "direct"], Field(json_schema_extra=REPLACE)] = "auto"
     """How agents reach the operator; `auto` is `direct` on the same host and `tunnel` elsewhere."""
     rollout: Annotated[RolloutSpec, Field(json_schema_extra=IN_PLACE)] = RolloutSpec()
@@ -166,6 +173,8 @@ class PoolSpec(Word):
     """How long a node that leaves may finish its running tasks."""
     orphan_timeout: Annotated[DurationOrOff | None, Field(json_schema_extra=IN_PLACE)] = None
     """A node this long without its operator stops itself. Absent: `10m` on the local provider."""
+    queue: Annotated[Literal["open", "held"], Field(json_schema_extra=IN_PLACE)] = "open"
+    """`held`: nothing more is given out; what runs goes on, and what is submitted waits."""
     paused: Annotated[bool, Field(strict=True, json_schema_extra=IN_PLACE)] = False
     """Observe and report; change nothing."""
 
@@ -173,17 +182,36 @@ class PoolSpec(Word):
     @classmethod
     def _short_forms(cls, data: Any) -> Any:
         _refuse("spec", data, UNSUPPORTED)
-        if not isinstance(data, dict) or "provider" not in data:
-            return data
-        if "providers" in data:
-            raise ValueError("provider and providers exclude each other; keep one")
-        data = dict(data)
-        data["providers"] = ({"name": data.pop("provider")},)
-        return data
+        return with_providers(data)
+
+    @model_validator(mode="after")
+    def _says_where(self) -> PoolSpec:
+        if not self.providers and self.offerings is None:
+            raise ValueError("providers is required: name where nodes come from, as providers or within offerings")
+        if self.providers and self.offerings is not None:
+            raise ValueError("offerings and providers exclude each other; keep one")
+        return self
+
+    @model_validator(mode="after")
+    def _shopping_fits_the_providers(self) -> PoolSpec:
+        if any(place.name == LOCAL for place in self.places):
+            _refuse_on_local(self)
+        if self.spot == SpotSpec():
+            return self
+        allocations = (
+            {self.allocation, *(entry.allocation for entry in self.offerings.entries)}
+            if self.offerings
+            else {self.allocation}
+        )
+        if not allocations & {*SPOT_FIRST, "cheapest"}:
+            raise ValueError(
+                "spot means nothing without spot machines: give allocation: spot, spot-if-available or cheapest"
+            )
+        return self
 
     @model_validator(mode="after")
     def _image_fits_the_providers(self) -> PoolSpec:
-        if not any(provider.name == LOCAL for provider in self.providers):
+        if not any(place.name == LOCAL for place in self.places):
             return self
         if any(file.path.startswith("/") for file in self.image.files):
             raise ValueError(
@@ -196,6 +224,22 @@ class PoolSpec(Word):
                 "packages; install them on the host yourself"
             )
         return self
+
+    @model_validator(mode="after")
+    def _threads_share_their_memory(self) -> PoolSpec:
+        if self.executor == "thread" and self.resources.memory is not None:
+            raise ValueError(
+                "executor: thread excludes resources.memory: all tasks of a node share one process, so that none has a "
+                "limit of its own; remove one of the two"
+            )
+        return self
+
+    @property
+    def places(self) -> tuple[ProviderSpec, ...]:
+        """Everywhere that nodes may come from, in order."""
+        if self.offerings is None:
+            return self.providers
+        return tuple(place for entry in self.offerings.entries for place in entry.providers)
 
     def template(self) -> Json:
         """The part of the spec that decides how a node is born: the fields marked `replace` that differ from their default.
@@ -225,6 +269,28 @@ class PoolSpec(Word):
         """This spec, its nodes made from that template instead; all else stays."""
         kept = self.model_dump(mode="json", by_alias=True, exclude=REPLACE_FIELDS, exclude_defaults=True)
         return PoolSpec.model_validate({**kept, **template})
+
+
+def _refuse_on_local(spec: PoolSpec) -> None:
+    """Raises ValueError: there is nothing to choose from on this host."""
+    entries = spec.offerings.entries if spec.offerings is not None else ()
+    local = [entry for entry in entries if any(place.name == LOCAL for place in entry.providers)]
+    said = {
+        "accelerator": spec.accelerator or any(entry.accelerator for entry in local),
+        "instanceType": spec.instance_type or any(entry.instance_type for entry in local),
+        "requirements": spec.requirements or any(entry.requirements for entry in local),
+        "allocation": spec.allocation or any(entry.allocation for entry in local),
+        "maxHourlyCost": spec.max_hourly_cost or any(entry.max_hourly_cost for entry in local),
+        "spot": spec.spot != SpotSpec(),
+        "resources.cpu": spec.resources.cpu or any(entry.resources.cpu for entry in local),
+        "resources.disk": spec.resources.disk or any(entry.resources.disk for entry in local),
+    }
+    refused = next((name for name, is_said in said.items() if is_said), None)
+    if refused is not None:
+        raise ValueError(
+            f"{refused} is refused on the local provider: its nodes are processes of this host, so that there is nothing to "
+            "choose; remove one of the two"
+        )
 
 
 def _replace_fields() -> Iterator[str]:

@@ -21,6 +21,11 @@ class TaskPhase(StrEnum):
     CANCELLED = "Cancelled"
 
 
+class TaskCondition(StrEnum):
+    SCHEDULABLE = "Schedulable"
+    """Present only while False: what waits cannot be given out, whatever becomes free."""
+
+
 class TaskSpec(Word):
     pool: str
     mode: Literal["run", "map", "broadcast"] = "run"
@@ -28,11 +33,26 @@ class TaskSpec(Word):
     """Digest of the function's bytes."""
     name: str = ""
     """The function's qualified name, for people."""
+    delivery: Literal["at-least-once", "at-most-once"] = "at-least-once"
     max_attempts: Annotated[int, Field(ge=1, le=100)] = 3
-    """How often one item may be tried when its node or child process is lost."""
+    """How often one item may be tried in all: lost nodes and child processes count, and so do retried exceptions."""
+    retry_on: tuple[str, ...] = ()
+    """Exception classes by qualified name (their subclasses count), or `TimedOut`."""
+    max_retries: Annotated[int, Field(ge=0, le=99)] = 0
+    """No exception is tried again once more attempts than that have counted."""
+    retry_causes: tuple[str, ...] = ("NodeLost", "ChildDied", "OutOfMemory")
+    """Infrastructure outcomes after which an item is tried again."""
     timeout: Duration | None = None
     """The longest one attempt may run."""
+    deadline: Time | None = None
+    """What is not done by then ends TimedOut."""
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    fairness_key: str = ""
+    """Tasks of one priority take turns by this key; the submitter's name when it was not given."""
+    selector: dict[str, str] = Field(default_factory=dict)
+    """Labels and fields of the nodes it may run on."""
+    on_node_loss: Literal["retry", "fail", "replaceRank"] | None = None
+    """Broadcast: what becomes of a lost node's rank."""
     env: dict[str, str] = Field(default_factory=dict)
     ttl_after_finished: Duration = "1h"
 
@@ -53,6 +73,43 @@ class TaskFailure(Word):
     outcome: str
     message: str
     at: Time
+    seconds: float = 0.0
+
+
+class TaskAttempt(TaskFailure):
+    """The same with what it left behind."""
+
+    type: str = ""
+    """Class of the exception, or the outcome."""
+    traceback: str = ""
+    evidence: dict[str, str] = Field(default_factory=dict)
+
+
+class TaskItem(Word):
+    """One item, and those of its attempts that did not succeed."""
+
+    index: int
+    phase: TaskPhase
+    outcome: str = ""
+    node: str = ""
+    attempt: int = 0
+    """The newest, from 1; 0 before the first."""
+    seconds: float = 0.0
+    """What the attempt ran that ended it."""
+    finished_at: Time | None = None
+    message: str = ""
+    attempts: tuple[TaskAttempt, ...] = ()
+
+
+class Provenance(Word):
+    """What a task's results were made with."""
+
+    function: str
+    """Digest of the function's bytes."""
+    pool_generation: int
+    """Of the pool's spec when the task was accepted."""
+    template_hash: str
+    submitter: str
 
 
 class TaskStatus(Word):
@@ -64,6 +121,11 @@ class TaskStatus(Word):
     finished_at: Time | None = None
     nodes: tuple[str, ...] = ()
     """Nodes that run it now."""
+    seconds: float = 0.0
+    """What its ended attempts ran, in all."""
+    cost: str = "0"
+    """US dollars, decimal: of its attempts' nodes, each lane its part, while they ran."""
+    provenance: Provenance | None = None
     conditions: tuple[Condition, ...] = ()
 
 

@@ -117,6 +117,12 @@ def _source_status(source: Source, _: View) -> str:
     return "Ready" if ready.status is Status.TRUE else str(ready.reason)
 
 
+def _accelerators(pool: Pool) -> str:
+    spec = pool.spec
+    wanted = [entry.accelerator or spec.accelerator for entry in spec.offerings.entries] if spec.offerings else [spec.accelerator]
+    return ",".join(dict.fromkeys(filter(None, wanted))) or NONE
+
+
 def _task_nodes(task: Task) -> str:
     nodes = task.status.nodes
     return NONE if not nodes else nodes[0] if len(nodes) == 1 else f"{nodes[0]} +{len(nodes) - 1}"
@@ -136,10 +142,8 @@ POOLS = (
     NAME,
     Column("Nodes", lambda pool, _: pool.spec.nodes, "integer"),
     Column("Ready", lambda pool, _: pool.status.ready, "integer"),
-    Column("Provider", lambda pool, _: ",".join(provider.name for provider in pool.spec.providers)),
-    Column(
-        "Accelerator", lambda pool, _: NONE, description="None: the providers of this version have no accelerators."
-    ),
+    Column("Provider", lambda pool, _: ",".join(dict.fromkeys(place.name for place in pool.spec.places))),
+    Column("Accelerator", lambda pool, _: _accelerators(pool), description="What each node is asked to have."),
     Column("$/H", lambda pool, _: pool.status.hourly_cost),
     Column("Status", lambda pool, _: pool_status(pool)),
     AGE,

@@ -1,60 +1,60 @@
-"""Logs: what user code wrote on a node or in a task, as plain text, kept pieces first and then live."""
+"""Logs: what user code wrote on a node or in a task, kept pieces first and then live; as plain text, or as records that say
+where each piece stands, so that a reader who was cut off goes on from there.
+
+A reader has no buffer here: it reads the log on from its own offset, as fast as it can take it. What the log let go
+meanwhile is a gap, which is said.
+"""
 
 from __future__ import annotations
 
 import asyncio
-from collections import deque
+import base64
+import json
+import time
 from collections.abc import Callable, Sequence
 
 import structlog
 from aiohttp import web
 
-from skyward.api import Object, Task, TaskPhase
+from skyward.api import Object, Task
 from skyward.apiserver.asking import STREAM, flag, number
+from skyward.apiserver.log_selection import FINAL, Selection, last_lines, selection
 from skyward.apiserver.reads import find
+from skyward.apiserver.refusals import bad_request
 from skyward.apiserver.resources import Resource
-from skyward.contracts import OutputLog
+from skyward.contracts import LogPiece, OutputLog
 from skyward_agent.wire.messages import Output
 
 log = structlog.get_logger()
-_FINAL = (TaskPhase.SUCCEEDED, TaskPhase.FAILED, TaskPhase.CANCELLED)
 _LOOK_S = 1.0
 """How often a silent log looks whether its client is there and its task still runs."""
 _WRITE_S = 30.0
-_BUFFERED_BYTES = 8 * 1024 * 1024
 _ORIGIN = "Skyward-Log-Origin"
-_GAP = b"[... output dropped: this reader is too slow ...]\n"
+_FORMATS = {"": "text/plain; charset=utf-8", "records": "application/x-ndjson"}
 
 
 class Outputs:
-    def __init__(self, output: OutputLog, origin: str) -> None:
-        """`origin` names this process: what is kept here was kept by no other."""
+    def __init__(self, output: OutputLog, origin: str, now: Callable[[], float] = time.time) -> None:
+        """`origin` names this process: what is kept here was kept by no other, and offsets are its own."""
         self._output = output
         self._origin = origin
+        self._now = now
 
     async def serve(self, resource: Resource, request: web.Request) -> web.StreamResponse:
         obj = await find(resource, request)
-        tail = number(request, "tailLines")
-        is_task = isinstance(obj, Task)
-        wanted = _of_task(obj.metadata.uid) if is_task else _of_node(obj.metadata.name)
-        reader = _Reader(_Prefixer() if flag(request, "prefix") else None)
-        response = web.StreamResponse(headers={"Content-Type": "text/plain; charset=utf-8", _ORIGIN: self._origin})
-        # Reading and subscribing without an await between them: no piece is lost, none comes twice.
-        kept = (
-            self._output.read(task=obj.metadata.uid, tail=tail)
-            if is_task
-            else self._output.read(node=obj.metadata.name, tail=tail)
-        )
-        reader.take(kept)
-        follow = flag(request, "follow")
-        stop = self._output.subscribe(lambda pieces: reader.take(filter(wanted, pieces))) if follow else lambda: None
+        wanted = selection(request, obj, self._now())
+        form = request.query.get("format", "")
+        if form not in _FORMATS:
+            raise bad_request(f"format: {form!r} is not known; records is, or none for plain text")
+        reader = _Reader(self._output, obj, wanted, self._start(request), as_records=form == "records")
+        response = web.StreamResponse(headers={"Content-Type": _FORMATS[form], _ORIGIN: self._origin})
+        stop = self._output.subscribe(reader.came)
         request[STREAM] = response
         try:
             await response.prepare(request)
-            await self._send(response, reader.drain())
-            if follow:
+            await self._send(response, reader.read(tail=wanted.tail))
+            if flag(request, "follow"):
                 await self._follow(resource, request, response, reader)
-            await self._send(response, reader.rest())
             await response.write_eof()
         except ConnectionError:
             log.debug("log reader gone", object=obj.key)
@@ -62,24 +62,29 @@ class Outputs:
             stop()
         return response
 
+    def _start(self, request: web.Request) -> int:
+        """Where to go on. An offset of another process means nothing here: all of this log is new to that reader."""
+        offset = number(request, "offset")
+        return offset if offset is not None and request.query.get("origin", "") in ("", self._origin) else 0
+
     async def _follow(
         self, resource: Resource, request: web.Request, response: web.StreamResponse, reader: _Reader
     ) -> None:
         """Until the task is finished, or the node or the client is gone."""
         while True:
-            got = await reader.wait(_LOOK_S)
+            came = await reader.wait(_LOOK_S)
             if request.transport is None or request.transport.is_closing():
                 raise ConnectionResetError("the log's reader is gone")
-            if not got and await self._has_ended(resource, request):
-                await self._send(response, reader.drain())
+            has_ended = not came and await self._has_ended(resource, request)
+            await self._send(response, reader.read())
+            if has_ended:
                 return
-            await self._send(response, reader.drain())
 
     async def _has_ended(self, resource: Resource, request: web.Request) -> bool:
         found: Object | None = await resource.feed.get(
             resource.key(request.match_info["namespace"], request.match_info["name"])
         )
-        return found is None or (isinstance(found, Task) and found.status.phase in _FINAL)
+        return found is None or (isinstance(found, Task) and found.status.phase in FINAL)
 
     async def _send(self, response: web.StreamResponse, data: bytes) -> None:
         if not data:
@@ -92,64 +97,67 @@ class Outputs:
 
 
 class _Reader:
-    """Pieces on their way to one client; bounded, a gap is marked."""
+    """One client's place in one log."""
 
-    def __init__(self, prefixer: _Prefixer | None) -> None:
-        self._prefixer = prefixer
-        self._pieces: deque[bytes] = deque()
-        self._size = 0
+    def __init__(self, output: OutputLog, obj: Object, wanted: Selection, start: int, *, as_records: bool) -> None:
+        self._output = output
+        self._task = obj.metadata.uid if isinstance(obj, Task) else ""
+        self._node = "" if isinstance(obj, Task) else obj.metadata.name
+        self._wanted = wanted
+        self._position = start
+        self._as_records = as_records
         self._wake = asyncio.Event()
 
-    def take(self, outputs: Sequence[Output] | filter[Output]) -> None:
-        for output in outputs:
-            data = output.data if self._prefixer is None else self._prefixer.lines(output)
-            self._pieces.append(data)
-            self._size += len(data)
-            while self._size > _BUFFERED_BYTES and len(self._pieces) > 1:
-                self._size -= len(self._pieces.popleft()) - len(_GAP)
-                self._pieces[0] = _GAP + self._pieces[0].removeprefix(_GAP)
-        self._wake.set()
+    def came(self, outputs: Sequence[Output]) -> None:
+        if any(output.task == self._task if self._task else output.node == self._node for output in outputs):
+            self._wake.set()
 
     async def wait(self, seconds: float) -> bool:
+        """Whether anything came within that time."""
         try:
             await asyncio.wait_for(self._wake.wait(), seconds)
         except TimeoutError:
             return False
         self._wake.clear()
-        return bool(self._pieces)
+        return True
 
-    def drain(self) -> bytes:
-        data = b"".join(self._pieces)
-        self._pieces.clear()
-        self._size = 0
-        return data
+    def read(self, tail: int | None = None) -> bytes:
+        """What came since the last time."""
+        pieces = self._output.pieces(task=self._task, node=self._node, start=self._position)
+        before, self._position = self._position, pieces[-1].end if pieces else self._position
+        shown = b"".join(self._with_gap(piece, expected) for piece, expected in _in_line(pieces, before, self._wanted))
+        if tail is None:
+            return shown
+        return b"".join(map(self._shown, last_lines(self._wanted.of(pieces), tail)))
 
-    def rest(self) -> bytes:
-        return self.drain() + (b"" if self._prefixer is None else self._prefixer.rest())
+    def _with_gap(self, piece: LogPiece, expected: int) -> bytes:
+        missing = piece.offset - expected
+        return (self._gap(expected, missing) if missing > 0 else b"") + self._shown(piece)
+
+    def _shown(self, piece: LogPiece) -> bytes:
+        output = piece.output
+        if not self._as_records:
+            return output.data
+        return _line(
+            offset=piece.offset,
+            line=piece.line,
+            at=round(piece.at, 3),
+            node=output.node,
+            item=output.item,
+            attempt=output.attempt,
+            stream=output.stream,
+            data=base64.b64encode(output.data).decode(),
+        )
+
+    def _gap(self, offset: int, size: int) -> bytes:
+        return _line(offset=offset, gap=size) if self._as_records else f"[… {size} bytes of output dropped]\n".encode()
 
 
-class _Prefixer:
-    """Whole lines, each with the node it came from; a line that is not finished yet waits for its end."""
-
-    def __init__(self) -> None:
-        self._open: dict[tuple[str, str, int, int, str], bytes] = {}
-
-    def lines(self, output: Output) -> bytes:
-        source = (output.node, output.task, output.item, output.attempt, output.stream)
-        *whole, begun = (self._open.pop(source, b"") + output.data).split(b"\n")
-        if begun:
-            self._open[source] = begun
-        return b"".join(b"[" + output.node.encode() + b"] " + line + b"\n" for line in whole)
-
-    def rest(self) -> bytes:
-        lines = [b"[" + source[0].encode() + b"] " + line + b"\n" for source, line in self._open.items()]
-        self._open.clear()
-        return b"".join(lines)
+def _in_line(pieces: Sequence[LogPiece], start: int, wanted: Selection) -> list[tuple[LogPiece, int]]:
+    """The pieces asked for, each with the offset at which it would begin had nothing been let go since the one before."""
+    ends = {piece.offset: end for piece, end in zip(pieces, [start, *(piece.end for piece in pieces)], strict=False)}
+    return [(piece, ends[piece.offset]) for piece in wanted.of(pieces)]
 
 
-def _of_task(uid: str) -> Callable[[Output], bool]:
-    return lambda output: output.task == uid
-
-
-def _of_node(name: str) -> Callable[[Output], bool]:
-    return lambda output: output.node == name
+def _line(**values: object) -> bytes:
+    return json.dumps(values, separators=(",", ":")).encode() + b"\n"

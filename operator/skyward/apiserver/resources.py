@@ -125,7 +125,7 @@ def build_resources(store: Store, queue: TaskQueue, clock: Clock) -> tuple[Resou
             ComparedFeed(queue.tasks, clock),
             columns.TASKS,
             (*_READ, "delete"),
-            {"status": ("get",), "log": ("get",), "why": ("get",)},
+            {"status": ("get",), "log": ("get",), "items": ("get",), "why": ("get",)},
             {"spec.pool": _attribute("spec", "pool"), "status.phase": _attribute("status", "phase")},
         ),
         Resource(

@@ -11,6 +11,7 @@ from skyward.api import GROUP, VERSION
 from skyward.apiserver.asking import RESOURCE
 from skyward.apiserver.auth import PROBES, Handler
 from skyward.apiserver.discovery import Discovery
+from skyward.apiserver.items import Items
 from skyward.apiserver.openapi import OpenApi
 from skyward.apiserver.outputs import Outputs
 from skyward.apiserver.reads import Reads
@@ -31,6 +32,7 @@ class Handlers:
     outputs: Outputs
     why: Why
     revisions: Revisions
+    items: Items
     discovery: Discovery
     openapi: OpenApi
 
@@ -88,6 +90,8 @@ def _resource_routes(resource: Resource, handlers: Handlers) -> Iterator[Route]:
         yield "GET", f"{item}/log", _bound(resource, handlers.outputs.serve)
     if "revisions" in resource.subresources:
         yield "GET", f"{item}/revisions", _bound(resource, handlers.revisions.serve)
+    if "items" in resource.subresources:
+        yield "GET", f"{item}/items", _bound(resource, handlers.items.serve)
     if "why" in resource.subresources:
         yield "GET", f"{item}/why", _bound(resource, handlers.why.serve)
 

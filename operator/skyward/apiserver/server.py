@@ -13,6 +13,7 @@ from aiohttp import web
 from skyward.apiserver.asking import MAX_BODY_BYTES
 from skyward.apiserver.auth import Gate
 from skyward.apiserver.discovery import Discovery
+from skyward.apiserver.items import Items
 from skyward.apiserver.nodes import NodeWrites
 from skyward.apiserver.openapi import OpenApi
 from skyward.apiserver.outputs import Outputs
@@ -103,6 +104,7 @@ class ApiServer:
             ),
             why=Why(self._store, self._queue),
             revisions=Revisions(self._store),
+            items=Items(self._queue),
             outputs=Outputs(self._output, f"{self._clock.now():.3f}"),
             discovery=Discovery(resources, _version()),
             openapi=OpenApi(resources),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import zipfile
 from collections.abc import Iterator
@@ -39,6 +40,11 @@ def build_agent_file() -> bytes:
             entry.external_attr = 0o644 << 16
             target.writestr(entry, content[name])
     return archive.getvalue()
+
+
+def digest_of(agent_file: bytes) -> str:
+    """What a build of the agent is known by; an agent tells it of its own, and it names its unpacked copy."""
+    return hashlib.sha256(agent_file).hexdigest()[:16]
 
 
 def _sources(folder: Traversable, path: str) -> Iterator[tuple[str, bytes]]:

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Self
 import httpx
 
 from skyward.client.config import ClientConfig
+from skyward.client.logs import LogQuery, LogRecord
 from skyward.errors import (
     AlreadyExists,
     Conflict,
@@ -161,6 +162,11 @@ class ObjectClient:
         """The list of the templates that a pool had, oldest first."""
         return self._json("GET", f"{_path('pools', namespace, name)}/revisions")
 
+    def items(self, namespace: str, task: str, *, limit: int | None = None, after: str = "") -> Json:
+        """A page of a task's items with their attempts; `after` is the `continue` of the page before."""
+        params = {**({"limit": str(limit)} if limit else {}), **({"continue": after} if after else {})}
+        return self._json("GET", f"{_path('tasks', namespace, task)}/items", params=params)
+
     def why(self, plural: str, namespace: str, name: str) -> Json:
         """The story of one object; of a pool or node also for a while after it is gone."""
         return self._json("GET", f"{_path(plural, namespace, name)}/why")
@@ -173,17 +179,24 @@ class ObjectClient:
         *,
         follow: bool = False,
         tail: int | None = None,
-        prefix: bool = False,
     ) -> Iterator[str]:
         """What was written in a task or on a node, in pieces; with `follow`, until the task is finished."""
-        params = {"follow": "true"} if follow else {}
-        if tail is not None:
-            params["tailLines"] = str(tail)
-        if prefix:
-            params["prefix"] = "true"
-        with self._stream(f"{_path(plural, namespace, name)}/log", params, {}, _LOG_TIMEOUT) as response:
-            self.log_origin = response.headers.get(_LOG_ORIGIN, "")
+        query = LogQuery(plural, namespace, name, follow, tail)
+        with self._log(query, query.params()) as response:
             yield from response.iter_text()
+
+    def log_records(self, query: LogQuery) -> Iterator[LogRecord]:
+        """The same in records, each of which says where it stands."""
+        with self._log(query, {**query.params(), "format": "records"}) as response:
+            for line in response.iter_lines():
+                yield LogRecord.of(json.loads(line))
+
+    @contextlib.contextmanager
+    def _log(self, query: LogQuery, params: dict[str, str]) -> Iterator[httpx.Response]:
+        path = f"{_path(query.plural, query.namespace, query.name)}/log"
+        with self._stream(path, params, {}, _LOG_TIMEOUT) as response:
+            self.log_origin = response.headers.get(_LOG_ORIGIN, "")
+            yield response
 
     # --- writing ---------------------------------------------------------------------------------------------------
 

@@ -11,13 +11,16 @@ import asyncio
 import random
 import uuid
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
+from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 from skyward.client.config import ClientConfig
+from skyward.client.following import FollowedTask, Follower, TaskRequest
+from skyward.client.payloads import ClientPayloads
 from skyward.client.wire import dial, refusal, unreachable
-from skyward.errors import NotFound, SkyError, TaskError
+from skyward.errors import NotFound, SkyError, TaskError, UserError
 from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.frames import FrameError
 from skyward_agent.wire.messages import (
@@ -25,11 +28,18 @@ from skyward_agent.wire.messages import (
     Attached,
     Cancel,
     Cancelled,
+    Chunk,
+    ClientWelcome,
+    Delivered,
+    Demand,
     Extend,
     Extended,
+    Fetch,
+    More,
     Output,
     Outputs,
     Ping,
+    Placed,
     Pong,
     PutFunction,
     Refused,
@@ -37,7 +47,12 @@ from skyward_agent.wire.messages import (
     Results,
     Submit,
     Submitted,
+    Unavailable,
+    Yield,
+    Yields,
 )
+
+__all__ = ["RECONNECT_S", "FollowedTask", "Follower", "TaskConnection", "TaskRequest"]
 
 RECONNECT_S = 600.0
 _PING_S = 10.0
@@ -45,58 +60,6 @@ _SILENT_S = 30.0
 _BACKOFF_S = (0.1, 5.0)
 _FUNCTION_KNOWN_S = 600.0
 """The operator forgets functions that no task names any more; before that, one connection sends each only once."""
-
-
-@dataclass(frozen=True, slots=True)
-class TaskRequest:
-    """A task to make."""
-
-    namespace: str
-    pool: str
-    mode: str
-    name: str
-    """Of the function, for people."""
-    digest: str
-    function: bytes
-    items: tuple[bytes, ...]
-    """Pickled `(args, kwargs)` of each item."""
-    open: bool = False
-    max_attempts: int = 3
-    timeout_s: float | None = None
-    priority: int = 0
-    env: dict[str, str] = field(default_factory=dict)
-    stream: bool = True
-    key: str = ""
-    """The caller's own: a repeat under it, even by another process, finds the same task. Empty: one is made up."""
-
-
-@dataclass(slots=True)
-class FollowedTask:
-    """A task of this connection. `have` are the items whose result was handed over."""
-
-    uid: str
-    name: str
-    items: int
-    follower: Follower
-    stream: bool
-    is_open: bool
-    have: set[int] = field(default_factory=set)
-
-
-class Follower(Protocol):
-    """Called on the event loop; must not block. After `failed` nothing more comes."""
-
-    def accepted(self, task: FollowedTask) -> None:
-        """The task is durable. Called once, before anything else."""
-        ...
-
-    def results(self, results: Sequence[Result]) -> None:
-        """Each item once, in the order they ended."""
-        ...
-
-    def output(self, outputs: Sequence[Output]) -> None: ...
-
-    def failed(self, error: SkyError) -> None: ...
 
 
 @dataclass(slots=True)
@@ -129,6 +92,7 @@ class TaskConnection:
         self._wanted = asyncio.Event()
         self._answered = asyncio.Event()
         self._group = asyncio.TaskGroup()
+        self._payloads = ClientPayloads(self._group.create_task)
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
@@ -146,6 +110,11 @@ class TaskConnection:
             await self._connection.hang_up()
         # What the body raised is its own affair: given to the group, it would come out wrapped in an ExceptionGroup.
         await self._group.__aexit__(None, None, None)
+
+    @property
+    def shared(self) -> Path | None:
+        """The operator's shared directory, where this process sees it."""
+        return self._payloads.shared
 
     @property
     def is_connected(self) -> bool:
@@ -171,6 +140,7 @@ class TaskConnection:
             priority=request.priority,
             env=request.env,
             stream=request.stream,
+            policy=request.policy,
         )
         function = PutFunction(digest=request.digest, data=request.function)
         self._ask(_Request(message, follower, function, may_repeat=bool(request.key)))
@@ -181,10 +151,19 @@ class TaskConnection:
         task.items = start + len(items)
         self._ask(_Request(Extend(request=self._number(), task=task.uid, start=start, items=items, last=last)))
 
-    def cancel(self, task: FollowedTask) -> None:
-        """Cancel what has not ended; those items end with outcome Cancelled, which the follower still hears."""
-        task.is_open = False
-        self._ask(_Request(Cancel(request=self._number(), task=task.uid)))
+    def attach(self, uid: str, follower: Follower, *, stream: bool = True) -> None:
+        """Follow a task that was made elsewhere: all its results come, those from before included."""
+        if uid in self._tasks:
+            follower.failed(UserError(f"this session follows task {uid} already: wait for the future that it has"))
+            return
+        self._ask(_Request(Attach(request=self._number(), task=uid, stream=stream), follower))
+
+    def cancel(self, task: FollowedTask, *, waiting_only: bool = False) -> None:
+        """Cancel what has not ended; those items end with outcome Cancelled, which the follower still hears. With `waiting_only`
+        the operator leaves the task alone when a node runs it."""
+        if not waiting_only:
+            task.is_open = False
+        self._ask(_Request(Cancel(request=self._number(), task=task.uid, waiting_only=waiting_only)))
 
     def forget(self, task: FollowedTask) -> None:
         """Stop listening; the task goes on."""
@@ -207,6 +186,8 @@ class TaskConnection:
         return self._next - 1
 
     def _ask(self, request: _Request) -> None:
+        if isinstance(request.message, Submit | Extend):
+            self._payloads.offer(request.message.items)
         self._requests[request.message.request] = request
         if self._connection is not None:
             self._send(self._connection, request)
@@ -236,7 +217,12 @@ class TaskConnection:
     def _handle(self, message: Any) -> None:
         match message:
             case Results(results=results):
-                self._take_results(results)
+                self._take_results(self._payloads.fetched(results, self._take_results))
+            case Yields(yields=yields):
+                for made in yields:
+                    self._take_yield(made)
+            case Chunk() | Placed() | Unavailable() | Fetch() | More():
+                self._payloads.handle(message)
             case Outputs(outputs=outputs):
                 self._take_output(outputs)
             case Submitted():
@@ -245,10 +231,8 @@ class TaskConnection:
                 self._refused(message)
             case Extended(request=request) | Cancelled(request=request):
                 self._done(request)
-            case Attached(request=request, task=uid, items=items):
-                self._done(request)
-                if uid in self._tasks:
-                    self._tasks[uid].items = max(self._tasks[uid].items, items)
+            case Attached():
+                self._attached(message)
             case Ping(request=request):
                 if self._connection is not None:
                     self._connection.send(Pong(request=request))
@@ -263,14 +247,45 @@ class TaskConnection:
         request = self._done(message.request)
         if request is None or request.follower is None or not isinstance(request.message, Submit):
             return
+        policy = request.message.policy
         task = FollowedTask(
-            message.task, message.name, message.items, request.follower, request.message.stream, request.message.open
+            message.task,
+            message.name,
+            message.items,
+            request.follower,
+            request.message.stream,
+            request.message.open,
+            goes_when_had=policy is not None and policy.ttl_s == 0,
         )
         self._tasks[task.uid] = task
         if request.sent > 1 or request.may_repeat:
             # An earlier connection may have made this task: some of its results may be older than this one.
             self._ask(_Request(self._attach(task)))
         task.follower.accepted(task)
+
+    def _attached(self, message: Attached) -> None:
+        request = self._done(message.request)
+        task = self._tasks.get(message.task)
+        if task is not None:
+            if task.demand is not None and self._connection is not None:
+                self._connection.send(replace(task.demand, again=True))
+            task.items = max(task.items, message.items)
+            task.is_open = task.is_open and message.open
+            if self._is_over(task):
+                del self._tasks[task.uid]
+                task.follower.results(())
+        elif request is not None and request.follower is not None and isinstance(request.message, Attach):
+            task = FollowedTask(
+                message.task,
+                message.name,
+                message.items,
+                request.follower,
+                request.message.stream,
+                message.open,
+                mode=message.mode,
+            )
+            self._tasks[task.uid] = task
+            task.follower.accepted(task)
 
     def _refused(self, message: Refused) -> None:
         request = self._done(message.request)
@@ -288,6 +303,7 @@ class TaskConnection:
 
     def _take_results(self, results: Sequence[Result]) -> None:
         by_task: dict[str, list[Result]] = {}
+        had: list[str] = []
         for result in results:
             task = self._tasks.get(result.task)
             if task is not None and result.item not in task.have:
@@ -295,9 +311,31 @@ class TaskConnection:
                 by_task.setdefault(result.task, []).append(result)
         for uid, fresh in by_task.items():
             task = self._tasks[uid]
-            if not task.is_open and len(task.have) >= task.items:
+            if self._is_over(task):
                 del self._tasks[uid]
+                if task.goes_when_had:
+                    had.append(uid)
             task.follower.results(fresh)
+        if had and self._connection is not None:
+            self._connection.send(Delivered(tasks=tuple(had)))
+
+    def _is_over(self, task: FollowedTask) -> bool:
+        return not task.is_open and len(task.have) >= task.items
+
+    def demand(self, task: FollowedTask, received: int, until: int) -> None:
+        """Of what its function yields so many values were taken, and there is room for those before `until`."""
+        task.demand = Demand(task.uid, 0, received, until)
+        if self._connection is not None:
+            self._connection.send(task.demand)
+
+    def _take_yield(self, made: Yield) -> None:
+        task = self._tasks.get(made.task)
+        if task is None or task.yielded is None:
+            return
+        yielded = task.yielded
+        whole = self._payloads.fetched_yield(made, yielded)
+        if whole is not None:
+            yielded(whole)
 
     def _take_output(self, outputs: Sequence[Output]) -> None:
         by_task: dict[str, list[Output]] = {}
@@ -312,10 +350,16 @@ class TaskConnection:
 
     async def _open(self) -> None:
         """Dial, and say again everything that is not answered. Raises when that fails."""
-        connection = await dial(self._config, python=self._python, on_message=self._handle)
+        welcomes: list[ClientWelcome] = []
+        connection = await dial(self._config, python=self._python, on_message=self._handle, welcomed=welcomes.append)
         self._known_functions.clear()
+        self._payloads.connected(connection, welcomes[0])
         self._connection = connection
-        pending = [request for request in self._requests.values() if not isinstance(request.message, Attach)]
+        pending = [
+            request
+            for request in self._requests.values()
+            if not isinstance(request.message, Attach) or request.follower is not None
+        ]
         attaches = [_Request(self._attach(task)) for task in self._tasks.values()]
         self._requests = {request.message.request: request for request in (*attaches, *pending)}
         for request in tuple(self._requests.values()):
@@ -329,6 +373,7 @@ class TaskConnection:
             if self._connection is not None:
                 await self._watch(self._connection)
                 self._connection = None
+                self._payloads.disconnected()
             try:
                 await self._reopen(0.0 if self._gave_up else self._reconnect_s)
                 self._gave_up = False

@@ -18,8 +18,14 @@ from skyward_agent.wire.messages import ClientHello, ClientWelcome, Refused
 CONNECT_S = 10.0
 
 
-async def dial(config: ClientConfig, *, python: str, on_message: Callable[[Any], None]) -> FrameConnection:
-    """A connection that was welcomed; what comes after the welcome goes to `on_message`.
+async def dial(
+    config: ClientConfig,
+    *,
+    python: str,
+    on_message: Callable[[Any], None],
+    welcomed: Callable[[ClientWelcome], None] = lambda welcome: None,
+) -> FrameConnection:
+    """A connection that was welcomed, and `welcomed` told how; what comes after the welcome goes to `on_message`.
 
     Raises OperatorUnreachable when nobody answers there, Unauthenticated when the token is not accepted.
     """
@@ -56,7 +62,8 @@ async def dial(config: ClientConfig, *, python: str, on_message: Callable[[Any],
     if not answer.done():
         raise unreachable(config)
     match answer.result():
-        case ClientWelcome():
+        case ClientWelcome() as welcome:
+            welcomed(welcome)
             return connection
         case Refused() as refused:
             await connection.hang_up()

@@ -1,12 +1,16 @@
 """Protocols between rooms: what a mechanism needs and a plug provides. No behaviour here."""
 
+from skyward.contracts.blobs import Arrival, Blobs
 from skyward.contracts.driver import Driver, DriverFacts, HostKeyTrust
 from skyward.contracts.manifests import Manifest, ManifestWriter
 from skyward.contracts.nodes import AgentLink, Bootstrapper, Credentials
-from skyward.contracts.output import OutputLog
+from skyward.contracts.output import LogPiece, OutputLog
 from skyward.contracts.queue import (
+    ORDINARY,
     Accepted,
     Holder,
+    NodeDirectory,
+    NodeFacts,
     PoolDirectory,
     PoolFacts,
     QueueListener,
@@ -34,8 +38,11 @@ from skyward.contracts.world import Clock, FileInfo, Files, Ids, Processes, Proc
 
 __all__ = [
     "KEPT_FAILURES",
+    "ORDINARY",
     "Accepted",
     "AgentLink",
+    "Arrival",
+    "Blobs",
     "Bootstrapper",
     "Change",
     "Clock",
@@ -54,8 +61,11 @@ __all__ = [
     "ItemRow",
     "Lease",
     "LeaseRow",
+    "LogPiece",
     "Manifest",
     "ManifestWriter",
+    "NodeDirectory",
+    "NodeFacts",
     "OutputLog",
     "PoolDirectory",
     "PoolFacts",

@@ -45,7 +45,9 @@ class Driver(Protocol):
     def facts(self) -> DriverFacts: ...
 
     async def offerings(self, options: Json) -> tuple[Offering, ...]:
-        """What could be launched now, with prices."""
+        """What could be launched now, with prices. `options` are the driver's own of the manifest, together with `region` and
+        `zone` where the manifest names them; `create` is given the same. Read from the provider as often as each kind of news
+        is due (`skyward.kit.aged`), and never guessed: what the provider does not tell stays unknown."""
         ...
 
     async def create(self, request: LaunchRequest) -> LaunchOutcome:

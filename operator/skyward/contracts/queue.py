@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from skyward.api import Task
-from skyward_agent.wire.messages import AttemptId, Lease, Report, Result
+from skyward.api import Task, TaskItem
+from skyward_agent.wire.messages import AttemptId, Lease, Policy, Report, Result
+
+ORDINARY = Policy()
+"""What is promised of a task that asks for nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +32,36 @@ class PoolFacts:
     """How many are wanted."""
     python: str
     deleting: bool
-    ready: tuple[Rank, ...]
-    """Ready nodes that take work, by slot."""
+    ready: Sequence[Rank]
+    """Ready nodes that take work, by slot. Of use to a broadcast alone, so it may be worked out when it is looked at."""
+    generation: int = 0
+    template_hash: str = ""
+    fixed: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    """Labels that each of its nodes has, with all the values that they can have."""
+
+
+@dataclass(frozen=True, slots=True)
+class NodeFacts:
+    """What the queue must know of a node when it gives it work."""
+
+    address: str = ""
+    labels: Mapping[str, str] = field(default_factory=dict)
+    """Its labels, and its fields under the names by which a selector asks for them."""
+    usd_per_lane_second: float = 0.0
+
+
+class NodeDirectory(Protocol):
+    """Asked with every lease: answers from memory, at once."""
+
+    def is_held(self, pool: str) -> bool:
+        """The user wants nothing given out in this pool."""
+        ...
+
+    def node(self, node_uid: str) -> NodeFacts: ...
+
+    def nodes(self, pool: str) -> Sequence[NodeFacts]:
+        """Those of this pool that are not leaving."""
+        ...
 
 
 PoolDirectory = Callable[[str], PoolFacts | None]
@@ -55,6 +86,7 @@ class Submission:
     priority: int = 0
     env: dict[str, str] = field(default_factory=dict)
     stream: bool = True
+    policy: Policy = ORDINARY
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +97,7 @@ class Accepted:
     items: int
     open: bool
     stream: bool
+    mode: str = "run"
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +122,10 @@ class QueueListener(Protocol):
 
     def abandon(self, node_uid: str, attempts: Sequence[AttemptId], reason: str) -> None:
         """These attempts of this node are no longer wanted (cancelled)."""
+        ...
+
+    def task_closed(self, task: str, items: int) -> None:
+        """This open map takes no more items than these: it was cancelled, its deadline passed or its pool went."""
         ...
 
 
@@ -137,18 +174,31 @@ class TaskQueue(Protocol):
         (at once if they never started, counted if they did). Returns attempts that are no longer its own."""
         ...
 
-    async def release(self, node_uid: str, outcome: str, message: str) -> None:
+    async def release(self, node_uid: str, outcome: str, message: str, *, gone: bool = False) -> None:
         """This node or its agent is proved lost: end every attempt it holds with this infrastructure outcome; items with
-        attempts left are queued again, a broadcast's items of a lost rank fail. Idempotent."""
+        attempts left are queued again. A broadcast's items of a lost rank fail, wait for the node (unless it is `gone`, and
+        can never come back), or wait for another node, as the broadcast asks. Idempotent."""
         ...
 
-    async def cancel(self, task: str) -> None:
+    async def cancel(self, task: str, *, waiting_only: bool = False) -> None:
         """Queued items end Cancelled at once; running ones are abandoned and end Cancelled whatever their agent still reports.
-        Raises NotFound. Idempotent."""
+        With `waiting_only` a task of which a node holds anything is left alone. Raises NotFound. Idempotent."""
+        ...
+
+    async def delivered(self, tasks: Sequence[str]) -> None:
+        """A client has all their results: those that are kept only until then are removed. Unknown ones are passed over."""
+        ...
+
+    def look_again(self, pool: str) -> None:
+        """Its queue may have been opened, or its nodes may have got other labels: what waits may be given out now."""
         ...
 
     async def accepted(self, task: str) -> Accepted:
         """Raises NotFound."""
+        ...
+
+    async def items(self, namespace: str, name: str, start: int, limit: int) -> tuple[TaskItem, ...] | None:
+        """A page of its items by index, each with its attempts; None when there is no such task."""
         ...
 
     async def results(self, task: str, skip: Sequence[int] = (), limit: int = 500) -> tuple[Result, ...]:
@@ -176,6 +226,14 @@ class TaskQueue(Protocol):
 
     def pools(self) -> frozenset[str]:
         """Keys of the pools that have unfinished tasks, from memory."""
+        ...
+
+    async def named_blobs(self, digests: Collection[str]) -> frozenset[str]:
+        """Those of these blobs that a task's arguments or results name: they are kept."""
+        ...
+
+    async def names_blob(self, tasks: Collection[str], digest: str) -> bool:
+        """Whether one of these tasks, by uid, names the blob."""
         ...
 
     async def drop_pool(self, pool: str) -> None:

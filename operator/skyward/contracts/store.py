@@ -6,15 +6,15 @@ it together with others and commits once for all of them (group commit); no netw
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Protocol, TypeVar
 
-from skyward.api import Object, TaskFailure
-from skyward.contracts.queue import Rank
+from skyward.api import Object, TaskFailure, TaskItem
+from skyward.contracts.queue import ORDINARY, Rank
 from skyward.facts import Decision, DecisionRecord, Launch, Revision
-from skyward_agent.wire.messages import Failure, Result
+from skyward_agent.wire.messages import CANCELLED, Failure, Policy, Result
 
 T = TypeVar("T")
 O = TypeVar("O", bound=Object)  # noqa: E741
@@ -164,10 +164,11 @@ class Store(Protocol):
         """Uid of this installation: made with the store, the owner mark of its instances."""
         ...
 
-    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False) -> T:
+    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         """Run in a read-write transaction and return after the commit. An exception rolls back this work alone and comes out
         here. `power_safe` commits survive power loss, others the death of every process. Subscribers have seen the
-        changes before this returns. Cancelling the caller does not cancel the work."""
+        changes before this returns. Cancelling the caller does not cancel the work. `quick` promises that the work takes
+        less time than handing it to a thread and back: it may run where it is called."""
         ...
 
     async def read(self, work: Callable[[Transaction], T]) -> T:
@@ -238,6 +239,13 @@ class TaskRow:
     cancelled: bool = False
     failures: tuple[TaskFailure, ...] = ()
     """The last ones."""
+    policy: Policy = ORDINARY
+    pool_generation: int = 0
+    """Of the pool's spec when the task was accepted, and its template then."""
+    template_hash: str = ""
+    seconds: float = 0.0
+    """What its ended attempts ran, in all."""
+    cost_usd: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,6 +263,10 @@ class ItemRow:
     node_uid: str = ""
     node: str = ""
     started: bool = False
+    ready_at: float | None = None
+    """Of one that waits: not before."""
+    leased_at: float = 0.0
+    """Of its newest attempt; 0 before the first."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -267,6 +279,8 @@ class LeaseRow:
     secret: str
     node_uid: str
     node: str
+    started: bool = False
+    """The lease is the start marker already: what follows may be user code."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -287,7 +301,14 @@ class EndRow:
     value: bytes = b""
     failure: Failure | None = None
     note: TaskFailure | None = None
-    """Added to the task's last failures."""
+    """Added to the task's last failures, and kept with the evidence as one of the item's attempts."""
+    evidence: Failure | None = None
+    """Of the note: how the attempt ended, also when the item waits again."""
+    seconds: float = 0.0
+    """What the attempt ran, and what its part of the node cost meanwhile."""
+    cost_usd: float = 0.0
+    ready_at: float | None = None
+    """Queued again: not to be given out before."""
 
 
 class TaskRows(Protocol):
@@ -333,19 +354,36 @@ class TaskRows(Protocol):
         failures and finish time of their tasks in step."""
         ...
 
-    def cancel(self, seq: int, at: float) -> tuple[int, ...]:
-        """End every unfinished item as Cancelled, close the task, and return those items."""
+    def cancel(self, seq: int, at: float, outcome: str = CANCELLED, failure: Failure | None = None) -> tuple[int, ...]:
+        """End every unfinished item with this outcome, close the task, and return those items."""
+        ...
+
+    def set_ranks(self, seq: int, ranks: Sequence[Rank]) -> None:
+        """Another node has taken the place of a lost one."""
+        ...
+
+    def items(self, seq: int, start: int, limit: int) -> tuple[TaskItem, ...]:
+        """Items by index, with what their attempts left behind."""
         ...
 
     def results(self, seq: int, skip: frozenset[int], limit: int) -> tuple[Result, ...]:
         """Terminal outcomes by index."""
         ...
 
-    def expired(self, before: float, keep: int, limit: int) -> tuple[int, ...]:
-        """Seqs of tasks that finished before this time, or beyond the newest `keep` finished ones; oldest first."""
+    def expired(self, now: float, keep: int, limit: int) -> tuple[int, ...]:
+        """Seqs of tasks whose time after finishing is over (an hour for those kept until delivered), or beyond the newest
+        `keep` finished ones; oldest first."""
         ...
 
     def remove(self, seqs: Sequence[int]) -> None: ...
+
+    def named_blobs(self, digests: Collection[str]) -> frozenset[str]:
+        """Those of these blobs that a task's arguments or results name."""
+        ...
+
+    def names_blob(self, tasks: Collection[str], digest: str) -> bool:
+        """Whether one of these tasks, by uid, names the blob."""
+        ...
 
     def put_function(self, digest: str, data: bytes, at: float) -> None:
         """Insert, or note that it is wanted again."""

@@ -8,13 +8,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import chain, groupby, islice
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Annotated, Any, Union, get_args, get_origin
 
 from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from skyward.api import API_VERSION, KINDS, Json, ObjectMeta, Pool, PoolSpec, check_name
+from skyward.api import API_VERSION, KINDS, Json, ObjectMeta, OfferingSpec, Pool, PoolSpec, check_name
 from skyward.api.pool import UNSUPPORTED, UNSUPPORTED_WITHIN
+from skyward.api.providers import PROVIDERS
 from skyward.documents import wording
 from skyward.documents.tree import Path
 
@@ -23,6 +24,7 @@ TOP_LEVEL = ("apiVersion", "kind", "metadata", "spec")
 MAX_CAUSES = 20
 """Of each kind, for one document: a file of rubbish is not worth more."""
 _STAND_IN = "x"
+_WAYS = ("ordered", "anyOf")
 _LEADING_FIELD = re.compile(r"[A-Za-z][A-Za-z.]*")
 
 
@@ -121,11 +123,27 @@ def _spec(spec: Any) -> Iterator[Cause]:
         return
     for path in _unsupported(spec):
         yield Cause(("spec", *path), "is not supported by this version; remove it")
-    if "provider" in spec:
-        if "providers" in spec:
-            yield Cause(("spec", "provider"), "provider and providers exclude each other; keep one")
-        elif not isinstance(spec["provider"], str):
-            yield Cause(("spec", "provider"), f"must be the name of one provider{wording.but_is(spec['provider'])}")
+    if not spec.keys() & {"provider", "providers", "offerings"}:
+        yield Cause(("spec", "providers"), "is required")
+    for path, mapping in _choosing(spec):
+        if "provider" not in mapping:
+            continue
+        if "providers" in mapping:
+            yield Cause((*path, "provider"), "provider and providers exclude each other; keep one")
+        elif not isinstance(mapping["provider"], str):
+            yield Cause((*path, "provider"), f"must be the name of one provider{wording.but_is(mapping['provider'])}")
+
+
+def _choosing(spec: Json) -> Iterator[tuple[Path, Json]]:
+    """Every mapping that may say `provider` for short: the spec, and each way to get a machine."""
+    yield ("spec",), spec
+    if not isinstance(offerings := spec.get("offerings"), dict):
+        return
+    for name in _WAYS:
+        entries = offerings.get(name)
+        for index, entry in enumerate(entries if isinstance(entries, list) else ()):
+            if isinstance(entry, dict):
+                yield ("spec", "offerings", name, index), entry
 
 
 def _unsupported(spec: Json) -> Iterator[Path]:
@@ -146,6 +164,8 @@ def _cleaned(raw: Json) -> Json:
         cleaned["metadata"].update({cause.path[-1]: _STAND_IN for cause in _bad_names(metadata)})
     if isinstance(spec := raw.get("spec"), dict):
         cleaned["spec"] = expanded(_supported(spec))
+        if not cleaned["spec"].keys() & {"providers", "offerings"}:
+            cleaned["spec"]["providers"] = [{"name": "local"}]  # that it is missing was said
     return _with_tuples(cleaned)  # type: ignore[no-any-return]
 
 
@@ -162,10 +182,14 @@ def _supported(spec: Json) -> Json:
 
 def expanded(spec: Json) -> Json:
     """The spec with its short forms written out."""
-    spec = dict(spec)
-    if "provider" in spec:
-        name = spec.pop("provider")
-        spec.setdefault("providers", [{"name": name if isinstance(name, str) else "local"}])
+    spec = _with_providers(spec)
+    if isinstance(offerings := spec.get("offerings"), dict):
+        spec["offerings"] = {
+            name: [_with_providers(entry) if isinstance(entry, dict) else entry for entry in entries]
+            if name in _WAYS and isinstance(entries, list)
+            else entries
+            for name, entries in offerings.items()
+        }
     if isinstance(image := spec.get("image"), dict):
         image = spec["image"] = dict(image)
         if isinstance(packages := image.get("pip"), list):
@@ -173,6 +197,14 @@ def expanded(spec: Json) -> Json:
         if isinstance(steps := image.get("setup"), list):
             image["setup"] = [{"run": step} if isinstance(step, str) else step for step in steps]
     return spec
+
+
+def _with_providers(mapping: Json) -> Json:
+    mapping = dict(mapping)
+    if "provider" in mapping:
+        name = mapping.pop("provider")
+        mapping.setdefault("providers", [{"name": name if isinstance(name, str) else "local"}])
+    return mapping
 
 
 def _with_tuples(value: Any) -> Any:
@@ -232,16 +264,19 @@ def _known_at(location: tuple[int | str, ...]) -> set[str]:
     for part in location:
         fields = {field.alias or name: field for name, field in model.model_fields.items()}
         if isinstance(part, str) and part in fields:
-            model = _model_in(fields[part].annotation) or model
-    return _aliases(model) | ({"provider"} if model is PoolSpec else set())
+            model = next(iter(_models_in(fields[part].annotation)), model)
+        elif isinstance(part, str) and part in PROVIDERS:
+            model = PROVIDERS[part]
+    return _aliases(model) | ({"provider"} if model in (PoolSpec, OfferingSpec) else set())
 
 
-def _model_in(annotation: Any) -> type[BaseModel] | None:
+def _models_in(annotation: Any) -> Iterator[type[BaseModel]]:
     if isinstance(annotation, type) and get_origin(annotation) is None:
-        return annotation if issubclass(annotation, BaseModel) else None
-    if get_origin(annotation) in (tuple, Union, UnionType):
-        return next((model for part in get_args(annotation) if (model := _model_in(part)) is not None), None)
-    return None
+        if issubclass(annotation, BaseModel):
+            yield annotation
+    elif get_origin(annotation) in (tuple, Union, UnionType, Annotated):
+        for part in get_args(annotation):
+            yield from _models_in(part)
 
 
 def _aliases(model: type[BaseModel]) -> set[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from skyward.api import API_VERSION, Json, Pool
-from skyward.api.providers import SUPPORTED
+from skyward.api.providers import PROVIDERS, SUPPORTED
 from skyward.documents.checking import TOP_LEVEL, USER_METADATA
 
 
@@ -29,15 +29,16 @@ def manifest_schema() -> Json:
 
 
 def _add_short_forms(definitions: Json) -> None:
-    spec = definitions["PoolSpec"]
-    spec["properties"]["provider"] = {
-        "description": "Short for a list of one provider.",
-        "enum": list(SUPPORTED),
-        "x-skyward-change": "replace",
-    }
-    spec["required"] = [name for name in spec["required"] if name != "providers"]
-    spec["oneOf"] = [{"required": ["provider"]}, {"required": ["providers"]}]
-    definitions["ProviderSpec"]["properties"]["name"] = {"enum": list(SUPPORTED)}
+    spec, entry = definitions["PoolSpec"], definitions["OfferingSpec"]
+    short = {"description": "Short for a list of one provider.", "enum": list(SUPPORTED)}
+    spec["properties"]["provider"] = {**short, "x-skyward-change": "replace"}
+    entry["properties"]["provider"] = short
+    spec["oneOf"] = [{"required": [name]} for name in ("provider", "providers", "offerings")]
+    entry["oneOf"] = [{"required": [name]} for name in ("provider", "providers")]
+    entry.pop("required")
+    ours = [{"$ref": f"#/$defs/{model.__name__}"} for model in PROVIDERS.values()]
+    for part in (spec, entry):
+        part["properties"]["providers"]["items"] = ours[0] if len(ours) == 1 else {"oneOf": ours}
     image = definitions["ImageSpec"]["properties"]
     packages = {"type": "array", "items": {"type": "string"}}
     image["pip"] = {

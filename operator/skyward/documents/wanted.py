@@ -34,6 +34,8 @@ def wanted_spec(raw: Json, new: PoolSpec) -> Json:
     if "provider" in plain:
         plain = {("providers" if name == "provider" else name): value for name, value in raw.items()}
         plain["providers"] = [{"name": raw["provider"]}]
+    if "offerings" in plain and old.offerings != new.offerings:
+        plain["offerings"] = expanded(raw)["offerings"]
     merged = _merge(plain, _full(old), _full(new), written)
     if "provider" in raw and (provider := _short_provider(merged.get("providers"))) is not None:
         merged = {("provider" if name == "providers" else name): value for name, value in merged.items()}

@@ -7,26 +7,9 @@ from enum import StrEnum
 
 from skyward.api import Json
 from skyward.errors import ProviderError
+from skyward.facts.health import HostFailure
 from skyward.facts.instance import Instance
-
-
-@dataclass(frozen=True, slots=True)
-class Offering:
-    """An instance type in a place, with its price."""
-
-    provider: str
-    name: str
-    """The provider's own word for the type."""
-    region: str = ""
-    zone: str = ""
-    capacity_type: str = "on-demand"
-    usd_per_hour: float = 0.0
-    host_id: str = ""
-    """The host that it is on, where an offering is one host's."""
-
-    @property
-    def id(self) -> str:
-        return "/".join(part for part in (self.provider, self.region, self.zone, self.name, self.capacity_type) if part)
+from skyward.facts.offering import Offering
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,3 +88,5 @@ class Launch:
     gone_at: float = 0.0
     """Since when nothing needs it and no listing shows anything of it: a tombstone, by which an instance that appears late
     is known as ours. 0 while it is needed."""
+    host_failures: tuple[HostFailure, ...] = ()
+    """What those of its nodes whose records are gone said against the hosts that they ran on."""

@@ -7,8 +7,9 @@ from dataclasses import dataclass, field
 from skyward.api import Node, Pool, Reason
 from skyward.facts.health import ShunnedHost
 from skyward.facts.instance import Instance
-from skyward.facts.launch import Launch, Offering
+from skyward.facts.launch import Launch
 from skyward.facts.limits import Hindrance, Limits
+from skyward.facts.offering import Offering
 from skyward.facts.progress import AgentSession, BootstrapProgress
 
 
@@ -45,6 +46,8 @@ class ObservedNode:
     """Attempts that its agent holds."""
     drift: str = ""
     """Why its instance is no longer what it was made as, in the driver's words; empty when it is."""
+    better: str = ""
+    """Why its pool would be better served by another machine; empty when it is not known to be."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,3 +85,7 @@ class ObservedMarket:
     """What bounds the next launch of the node's pool."""
     shunned: tuple[ShunnedHost, ...] = ()
     """Hosts that nothing is launched on for now."""
+    refusals: tuple[tuple[str, float], ...] = ()
+    """What was refused and when, seconds since 1970: offerings by id, or a provider by name."""
+    unlisted: int = 0
+    """So many more offerings there are that do not fit, or are dearer than many that do."""

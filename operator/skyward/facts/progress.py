@@ -84,6 +84,8 @@ class AgentSession:
     """How it fails, as it was when it began to."""
     notice: Notice | None = None
     """The provider told the node that it will be taken away."""
+    limits: str = ""
+    """What keeps tasks within their limits there: `cgroup`, or `watch` where only the agent does."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,3 +104,5 @@ class NodeConfig:
     world: tuple[tuple[str, str], ...]
     """(node name, address) of every ready node of its pool, by rank."""
     health_check: HealthCheck | None = None
+    executor: str = "process"
+    """What runs a lane's tasks: `process` or `thread`."""

@@ -6,6 +6,7 @@ once never comes back, so that two agents of one node (a cloned disk) cannot tak
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
@@ -15,7 +16,9 @@ from skyward.contracts import Clock, Credentials, Holder, OutputLog, TaskQueue
 from skyward.facts import AgentSession, CheckState, NodeConfig, Notice
 from skyward.gateway.dispatch import Dispatcher, Spawn
 from skyward.gateway.functions import FunctionCache
+from skyward.gateway.payloads import Payloads
 from skyward.gateway.peer import AgentPeer, PeerPorts
+from skyward.gateway.streams import Streams
 from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.frames import MAX_FRAME_BYTES
 from skyward_agent.wire.messages import (
@@ -33,12 +36,15 @@ from skyward_agent.wire.messages import (
     Heartbeat,
     Peer,
     Refused,
+    Update,
 )
 
 log = structlog.get_logger()
 
 NodeName = Callable[[str], tuple[str, str] | None]
 """From a node's uid to its name and its pool's key; None when there is no such node."""
+WORLD_DELAY_S = 0.005
+"""How late an agent may learn of the other nodes of its pool, for each of them."""
 _INCARNATIONS_REMEMBERED = 16
 _DISMISS_GRACE_S = 10.0
 _CHECKS = {CHECK_PASSING: CheckState.PASSING, CHECK_FAILING: CheckState.FAILING}
@@ -63,6 +69,12 @@ class AgentTimes:
     """An agent that gave no sign of life for this long counts as disconnected."""
 
 
+@dataclass(frozen=True, slots=True)
+class AgentFile:
+    digest: str
+    data: bytes
+
+
 @dataclass(slots=True)
 class Agents:
     """Everything the gateway knows of agents. Lives on the event loop."""
@@ -75,10 +87,16 @@ class Agents:
     node_name: NodeName
     times: AgentTimes
     spawn: Spawn
+    payloads: Payloads
+    agent_file: AgentFile | None = None
+    """What agents of another build are given instead of theirs."""
+    streams: Streams = field(init=False)
     dispatcher: Dispatcher = field(init=False)
     _ports: PeerPorts = field(init=False)
     _places: dict[str, _Place] = field(init=False, default_factory=dict)
     _subscribers: list[Callable[[str], None]] = field(init=False, default_factory=list)
+    _untold: set[str] = field(init=False, default_factory=set)
+    """Nodes whose agents are about to be told of the pool's other nodes."""
 
     def __post_init__(self) -> None:
         self.dispatcher = Dispatcher(self.queue, self.clock, may_lease=self._may_lease, spawn=self.spawn)
@@ -86,6 +104,8 @@ class Agents:
             self.queue,
             self.functions,
             self.output,
+            self.payloads,
+            lambda: self.streams,
             self.clock,
             on_change=self._on_change,
             on_heartbeat=self._on_heartbeat,
@@ -104,10 +124,29 @@ class Agents:
         place = self._places.setdefault(node_uid, _Place())
         if place.config == config:
             return
-        place.config = config
-        if place.peer is not None:
-            place.peer.connection.send(_configure(place.peer.holder.node, config))
-            self.dispatcher.wake(place.peer.holder.pool)
+        before, place.config = place.config, config
+        if place.peer is None:
+            return
+        if before is not None and config == replace(before, rank=config.rank, world=config.world):
+            self._tell_world_later(node_uid, config)
+            return
+        self._send_config(place.peer, config)
+
+    def _tell_world_later(self, node_uid: str, config: NodeConfig) -> None:
+        """While a pool grows its world changes with each node, and each of many agents would be told of many others each time."""
+        if node_uid not in self._untold:
+            self._untold.add(node_uid)
+            asyncio.get_running_loop().call_later(len(config.world) * WORLD_DELAY_S, self._tell_world, node_uid)
+
+    def _tell_world(self, node_uid: str) -> None:
+        self._untold.discard(node_uid)
+        place = self._places.get(node_uid)
+        if place is not None and place.peer is not None and place.config is not None:
+            self._send_config(place.peer, place.config)
+
+    def _send_config(self, peer: AgentPeer, config: NodeConfig) -> None:
+        peer.connection.send(_configure(peer.holder.node, config))
+        self.dispatcher.changed(peer)
 
     def dismiss(self, node_uid: str, reason: str) -> None:
         place = self._places.setdefault(node_uid, _Place())
@@ -192,11 +231,21 @@ class Agents:
                     configure=_configure(node, place.config or config),
                     abandon=tuple(abandon),
                     heartbeat_s=self.times.heartbeat_s,
+                    shared=self.payloads.shared[0],
+                    proof=self.payloads.shared[1],
                 )
             )
         self.dispatcher.join(peer)
         self._joined(place, hello, peer)
+        self._update(peer, hello)
         return peer
+
+    def _update(self, peer: AgentPeer, hello: AgentHello) -> None:
+        """An agent that knows which build it is gets this operator's; it restarts with it when it has a moment."""
+        ours = self.agent_file
+        if ours is not None and hello.digest not in ("", ours.digest):
+            log.info("updating agent", node=peer.holder.node, version=hello.agent_version, digest=ours.digest)
+            peer.connection.send(Update(ours.digest, ours.data))
 
     def _supersede(self, place: _Place, incarnation: str) -> None:
         if place.session is not None and place.session.incarnation != incarnation:
@@ -214,6 +263,7 @@ class Agents:
             last_heartbeat=now,
             version=hello.agent_version,
             python=hello.python,
+            limits=hello.limits,
         )
         log.info("agent connected", node=peer.holder.node, pool=peer.holder.pool, incarnation=hello.incarnation)
         self._notify(hello.node)
@@ -233,7 +283,7 @@ class Agents:
     # --- what peers and time bring -----------------------------------------------------------------------------------------
 
     def _on_change(self, peer: AgentPeer) -> None:
-        self.dispatcher.wake(peer.holder.pool)
+        self.dispatcher.changed(peer)
 
     def _on_heartbeat(self, peer: AgentPeer, heartbeat: Heartbeat) -> None:
         place = self._places[peer.holder.node_uid]
@@ -300,6 +350,7 @@ def _configure(node: str, config: NodeConfig) -> Configure:
         memory_bytes=config.memory_bytes,
         orphan_timeout_s=config.orphan_timeout_s,
         health_check=_health_check(config),
+        executor=config.executor,
     )
 
 

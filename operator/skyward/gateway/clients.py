@@ -15,9 +15,11 @@ import structlog
 from skyward.contracts import Credentials, OutputLog, TaskQueue
 from skyward.gateway.follower import ClientPeer
 from skyward.gateway.functions import FunctionCache
+from skyward.gateway.payloads import Payloads
+from skyward.gateway.streams import Streams
 from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.frames import MAX_FRAME_BYTES
-from skyward_agent.wire.messages import VERSION, ClientHello, ClientWelcome, Output, Refused, Result
+from skyward_agent.wire.messages import VERSION, ClientHello, ClientWelcome, Output, Refused, Result, Yield
 
 log = structlog.get_logger()
 
@@ -34,6 +36,8 @@ class Clients:
     output: OutputLog
     installation: str
     lost_after_s: float
+    payloads: Payloads
+    streams: Streams = field(init=False)
     _peers: set[ClientPeer] = field(init=False, default_factory=set)
     _followers: dict[str, list[ClientPeer]] = field(init=False, default_factory=dict)
     _ended_unseen: OrderedDict[str, None] = field(init=False, default_factory=OrderedDict)
@@ -56,7 +60,7 @@ class Clients:
         peer = ClientPeer(connection, user, hello.python, self)
         connection.limit_bytes = MAX_FRAME_BYTES
         connection.on_message = peer.handle
-        connection.send(ClientWelcome(installation=self.installation))
+        connection.send(ClientWelcome(self.installation, VERSION, *self.payloads.shared))
         self._peers.add(peer)
         log.debug("client connected", user=user, python=hello.python)
         try:
@@ -81,6 +85,12 @@ class Clients:
         if not peers:
             self._followers.pop(task, None)
 
+    def grown(self, task: str, items: int, *, open: bool, by: ClientPeer | None = None) -> None:
+        """Tell those that follow it, but for who did it: they would wait for ever for what never comes, or not for what does."""
+        for peer in tuple(self._followers.get(task, ())):
+            if peer is not by:
+                peer.grown(task, items, open=open)
+
     def items_finished(self, results: Sequence[Result]) -> None:
         by_task: dict[str, list[Result]] = {}
         for result in results:
@@ -96,6 +106,14 @@ class Clients:
     def output_came(self, outputs: Sequence[Output]) -> None:
         for peer in tuple({peer for output in outputs for peer in self._followers.get(output.task, ())}):
             peer.output_came(outputs)
+
+    def yields_came(self, yields: Sequence[Yield]) -> None:
+        for made in yields:
+            for peer in tuple(self._followers.get(made.task, ())):
+                peer.yielded(made)
+
+    def is_followed(self, task: str) -> bool:
+        return task in self._followers
 
     def check(self) -> None:
         """Cut off clients that gave no sign of life. Called every heartbeat interval."""

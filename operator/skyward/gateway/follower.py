@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Coroutine, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import structlog
 
-from skyward.contracts import Submission, TaskQueue
-from skyward.errors import SkyError
+from skyward.contracts import ORDINARY, Submission, TaskQueue
+from skyward.errors import OperatorUnreachable, SkyError
 from skyward.gateway.functions import FunctionCache
-from skyward.gateway.output import gap_marker
+from skyward.gateway.kept import KeptOutput
+from skyward.gateway.payloads import Payloads, Stalled, references_of
+from skyward.gateway.streams import Streams
 from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.frames import FrameError
 from skyward_agent.wire.messages import (
@@ -20,11 +22,17 @@ from skyward_agent.wire.messages import (
     Attached,
     Cancel,
     Cancelled,
+    Chunk,
+    Delivered,
+    Demand,
     Extend,
     Extended,
+    Fetch,
+    More,
     Output,
     Outputs,
     Ping,
+    Placed,
     Pong,
     PutFunction,
     Refused,
@@ -32,7 +40,12 @@ from skyward_agent.wire.messages import (
     Results,
     Submit,
     Submitted,
+    Unavailable,
+    Yield,
+    Yields,
 )
+from skyward_agent.wire.payload import BlobRef
+from skyward_agent.wire.transfers import BlobReceiver, BlobSender, Source
 
 log = structlog.get_logger()
 
@@ -42,8 +55,6 @@ _REQUEST_BYTES = 64 * 1024 * 1024
 _PAGE = 500
 _RESULTS_BYTES = 4 * 1024 * 1024
 """Results travel in messages of about this size."""
-_OUTPUT_BYTES = 1024 * 1024
-"""Output kept for a client that does not read; what is over is dropped."""
 
 
 class ClientHub(Protocol):
@@ -51,10 +62,14 @@ class ClientHub(Protocol):
 
     queue: TaskQueue
     functions: FunctionCache
+    payloads: Payloads
+    streams: Streams
 
     def follow(self, task: str, peer: ClientPeer) -> bool: ...
 
     def unfollow(self, task: str, peer: ClientPeer) -> None: ...
+
+    def grown(self, task: str, items: int, *, open: bool, by: ClientPeer) -> None: ...
 
 
 @dataclass(slots=True)
@@ -84,12 +99,11 @@ class ClientPeer:
         self._puts: dict[str, asyncio.Task[None]] = {}
         self._requests = 0
         self._request_bytes = 0
-        self._kept_output: list[Output] = []
-        self._kept_output_bytes = 0
-        self._dropped: dict[tuple[str, int, int, str], Output] = {}
-        self._dropped_bytes: dict[tuple[str, int, int, str], int] = {}
+        self._kept_output = KeptOutput()
         self._waiting = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
+        self._blobs = BlobReceiver(connection.send)
+        self._sender = BlobSender(connection, self._find, self._spawn)
 
     async def run(self) -> None:
         """Serve until the connection is gone. Submits in flight go on: their keys make a repeat harmless."""
@@ -100,6 +114,7 @@ class ClientPeer:
                 await self.connection.closed.wait()
             finally:
                 self._group = None
+                self._blobs.lost()
             catching_up.cancel()
 
     def followed(self) -> Iterable[str]:
@@ -117,8 +132,17 @@ class ClientPeer:
                 self._begin(message.request, self._extend(message), sum(map(len, message.items)))
             case Attach():
                 self._begin(message.request, self._attach(message), 0)
-            case Cancel(request=request, task=task):
-                self._begin(request, self._cancel(request, task), 0)
+            case Cancel():
+                self._begin(message.request, self._cancel(message), 0)
+            case Demand(task=task):
+                if task in self._follows:
+                    self._hub.streams.demanded(message)
+            case Chunk() | Placed() | Unavailable():
+                self._blobs.handle(message)
+            case Fetch() | More():
+                self._sender.handle(message)
+            case Delivered(tasks=tasks):
+                self._begin(0, self._hub.queue.delivered(tasks), 0)
             case Ping(request=request):
                 if not self.connection.is_congested:
                     self.connection.send(Pong(request=request))
@@ -177,38 +201,60 @@ class ClientPeer:
         put = self._puts.get(message.function)
         if put is not None:
             await put
-        accepted = await self._hub.queue.submit(
-            Submission(
-                key=message.key,
-                submitter=self.user,
-                pool=f"{message.namespace}/{message.pool}",
-                mode=message.mode,
-                function=message.function,
-                name=message.name,
-                items=message.items,
-                python=self._python,
-                open=message.open,
-                max_attempts=message.max_attempts,
-                timeout_s=message.timeout_s,
-                priority=message.priority,
-                env=message.env,
-                stream=message.stream,
-            )
+        submission = Submission(
+            key=message.key,
+            submitter=self.user,
+            pool=f"{message.namespace}/{message.pool}",
+            mode=message.mode,
+            function=message.function,
+            name=message.name,
+            items=message.items,
+            python=self._python,
+            open=message.open,
+            max_attempts=message.max_attempts,
+            timeout_s=message.timeout_s,
+            priority=message.priority,
+            env=message.env,
+            stream=message.stream,
+            policy=message.policy or ORDINARY,
         )
+        named = references_of(message.items)
+        with self._hub.payloads.pinned(named):
+            await self._hub.payloads.expect(named, self._blobs)
+            accepted = await self._hub.queue.submit(submission)
+            await self._whole(accepted.task, named)
         follow = _Follow(accepted.task, accepted.items, accepted.open, message.stream)
         missed = self._follow(follow)
-        self.connection.send(Submitted(message.request, accepted.task, accepted.name, accepted.items))
+        answer = Submitted(message.request, accepted.task, accepted.name, accepted.items)
+        if message.mode == "run":  # nothing more of it is to come: its caller waits for the result
+            self.connection.send_later(answer)
+        else:
+            self.connection.send(answer)
         if missed:
             await self._page(follow)
 
     async def _extend(self, message: Extend) -> None:
-        items = await self._hub.queue.extend(message.task, message.start, message.items, last=message.last)
+        named = references_of(message.items)
+        with self._hub.payloads.pinned(named):
+            await self._hub.payloads.expect(named, self._blobs)
+            items = await self._hub.queue.extend(message.task, message.start, message.items, last=message.last)
+            await self._whole(message.task, named)
         follow = self._follows.get(message.task)
         if follow is not None:
             follow.items = max(follow.items, items)
             follow.is_open = follow.is_open and not message.last
             self._finish_if_complete(follow)
         self.connection.send(Extended(request=message.request, items=items))
+        self._hub.grown(message.task, items, open=not message.last, by=self)
+
+    def grown(self, task: str, items: int, *, open: bool) -> None:
+        """Another client fed or closed an open map that this one follows, or it was cancelled or came too late."""
+        follow = self._follows.get(task)
+        if follow is not None:
+            follow.items = max(follow.items, items)
+            follow.is_open = follow.is_open and open
+            self.connection.send(Attached(0, task, follow.items, follow.is_open))
+            self._finish_if_complete(follow)
 
     async def _attach(self, message: Attach) -> None:
         accepted = await self._hub.queue.accepted(message.task)
@@ -219,16 +265,41 @@ class ClientPeer:
         follow.is_open = accepted.open
         follow.seen.update(message.have)
         self._follow(follow)
-        self.connection.send(Attached(message.request, accepted.task, accepted.items, accepted.open))
+        self.connection.send(
+            Attached(message.request, accepted.task, accepted.items, accepted.open, accepted.mode, accepted.name)
+        )
         await self._page(follow)
 
-    async def _cancel(self, request: int, task: str) -> None:
-        await self._hub.queue.cancel(task)
+    async def _cancel(self, message: Cancel) -> None:
+        task = message.task
+        await self._hub.queue.cancel(task, waiting_only=message.waiting_only)
         follow = self._follows.get(task)
-        if follow is not None:
+        if follow is not None and not message.waiting_only:
             follow.is_open = False
             self._finish_if_complete(follow)
-        self.connection.send(Cancelled(request=request, task=task))
+        self.connection.send(Cancelled(request=message.request, task=task))
+
+    # --- large payloads ------------------------------------------------------------------------------------------------
+
+    async def _whole(self, task: str, named: Sequence[BlobRef]) -> None:
+        """The task is durable and may run already; it is answered for when its payloads are here. Of one whose payloads are not
+        what they should be nothing goes on."""
+        try:
+            await self._hub.payloads.arrived(named, self._blobs)
+        except Stalled:
+            raise OperatorUnreachable("the connection was lost before the arguments had come") from None
+        except SkyError:
+            await self._hub.queue.cancel(task)
+            raise
+
+    async def _find(self, asked: Fetch) -> Source:
+        return self._hub.payloads.find(asked.digest)
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._group is None:
+            work.close()
+        else:
+            self._group.create_task(work)
 
     # --- results -------------------------------------------------------------------------------------------------------
 
@@ -286,6 +357,12 @@ class ClientPeer:
             self._follows.pop(follow.task, None)
             self._hub.unfollow(follow.task, self)
 
+    def yielded(self, made: Yield) -> None:
+        """What the function printed before it comes before it. Never more than the client gave credit for."""
+        if made.task in self._follows:
+            self._send_kept_output()
+            self.connection.send(Yields((made,)))
+
     # --- output and reading speed ------------------------------------------------------------------------------------------
 
     def output_came(self, outputs: Sequence[Output]) -> None:
@@ -296,21 +373,12 @@ class ClientPeer:
             self.connection.send(Outputs(outputs=tuple(mine)))
             return
         for output in mine:
-            self._keep_output(output)
+            self._kept_output.keep(output)
+        self._waiting.set()
 
     def _streams(self, task: str) -> bool:
         follow = self._follows.get(task)
         return follow is not None and follow.stream
-
-    def _keep_output(self, output: Output) -> None:
-        self._waiting.set()
-        if self._kept_output_bytes + len(output.data) <= _OUTPUT_BYTES:
-            self._kept_output.append(output)
-            self._kept_output_bytes += len(output.data)
-            return
-        key = (output.task, output.item, output.attempt, output.stream)
-        self._dropped[key] = output
-        self._dropped_bytes[key] = self._dropped_bytes.get(key, 0) + len(output.data)
 
     async def _catch_up(self) -> None:
         """Whenever something waits for a client that read slowly: its output, the gaps in it, and the results it lacks."""
@@ -331,10 +399,6 @@ class ClientPeer:
                     return
 
     def _send_kept_output(self) -> None:
-        outputs = self._kept_output
-        outputs += [replace(last, data=gap_marker(self._dropped_bytes[key])) for key, last in self._dropped.items()]
-        self._kept_output, self._kept_output_bytes = [], 0
-        self._dropped.clear()
-        self._dropped_bytes.clear()
+        outputs = self._kept_output.take()
         if outputs:
-            self.connection.send(Outputs(outputs=tuple(outputs)))
+            self.connection.send(Outputs(outputs=outputs))

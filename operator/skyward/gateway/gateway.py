@@ -12,11 +12,13 @@ from typing import Any
 
 import structlog
 
-from skyward.contracts import Clock, Credentials, OutputLog, TaskQueue
+from skyward.contracts import Blobs, Clock, Credentials, OutputLog, TaskQueue
 from skyward.facts import AgentSession, NodeConfig
-from skyward.gateway.agents import Agents, AgentTimes, NodeName
+from skyward.gateway.agents import AgentFile, Agents, AgentTimes, NodeName
 from skyward.gateway.clients import Clients
 from skyward.gateway.functions import FunctionCache
+from skyward.gateway.payloads import Payloads
+from skyward.gateway.streams import Streams
 from skyward_agent.wire.connection import GREETING_LIMIT_BYTES, FrameConnection
 from skyward_agent.wire.frames import FrameError
 from skyward_agent.wire.messages import AgentHello, AttemptId, ClientHello, Refused, Result
@@ -49,6 +51,8 @@ class Gateway:
         heartbeat_s: float = 5.0,
         lost_after_s: float = 30.0,
         greeting_s: float = GREETING_S,
+        blobs: Blobs | None = None,
+        agent_file: AgentFile | None = None,
     ) -> None:
         self._output = output
         self._clock = clock
@@ -61,9 +65,16 @@ class Gateway:
         self._strangers = 0
         self._address: tuple[str, int] | None = None
         functions = FunctionCache(queue)
+        self._payloads = Payloads(blobs, queue, clock, self._spawn)
         times = AgentTimes(heartbeat_s=heartbeat_s, lost_after_s=lost_after_s)
-        self._agents = Agents(queue, functions, credentials, output, clock, node_name, times, self._spawn)
-        self._clients = Clients(queue, functions, credentials, output, installation, lost_after_s)
+        self._agents = Agents(
+            queue, functions, credentials, output, clock, node_name, times, self._spawn, self._payloads, agent_file
+        )
+        self._clients = Clients(queue, functions, credentials, output, installation, lost_after_s, self._payloads)
+        self._streams = Streams(
+            queue, self._payloads, clock, self._spawn, self._clients.yields_came, self._clients.is_followed
+        )
+        self._agents.streams = self._clients.streams = self._streams
         queue.listen(self)
 
     @property
@@ -126,10 +137,15 @@ class Gateway:
         self._agents.dispatcher.work_available(pool, node_uid)
 
     def items_finished(self, results: Sequence[Result]) -> None:
+        for result in results:
+            self._streams.ended(result.task, result.item)
         self._clients.items_finished(results)
 
     def abandon(self, node_uid: str, attempts: Sequence[AttemptId], reason: str) -> None:
         self._agents.abandon(node_uid, tuple(attempts), reason)
+
+    def task_closed(self, task: str, items: int) -> None:
+        self._clients.grown(task, items, open=False)
 
     # --- connections ---------------------------------------------------------------------------------------------------------
 
@@ -217,5 +233,7 @@ class Gateway:
             try:
                 self._agents.check()
                 self._clients.check()
+                self._streams.check()
+                await self._payloads.sweep()
             except Exception:
                 log.exception("connections not checked")

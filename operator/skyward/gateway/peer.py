@@ -3,37 +3,50 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Coroutine, Sequence
+from dataclasses import dataclass, replace
 from typing import Any
 
 import structlog
 
 from skyward.contracts import Clock, Holder, OutputLog, TaskQueue
+from skyward.errors import SkyError
 from skyward.gateway.functions import FunctionCache
+from skyward.gateway.payloads import Payloads, Stalled
+from skyward.gateway.streams import Streams
 from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.frames import FrameError
 from skyward_agent.wire.messages import (
+    FAILED,
     Abandon,
     Acknowledged,
     AttemptId,
+    Chunk,
+    Failure,
+    Fetch,
     Function,
     Functions,
     Heartbeat,
     Lease,
     Leases,
+    More,
     NeedFunctions,
     Output,
     Outputs,
     Ping,
+    Placed,
     Pong,
     Recall,
     Report,
     Reports,
     Returned,
     Started,
+    Unavailable,
     Want,
+    Yields,
 )
+from skyward_agent.wire.payload import BlobRef, PayloadError, references
+from skyward_agent.wire.transfers import BlobReceiver, BlobSender, Source
 
 log = structlog.get_logger()
 
@@ -52,6 +65,8 @@ class PeerPorts:
     queue: TaskQueue
     functions: FunctionCache
     output: OutputLog
+    payloads: Payloads
+    streams: Callable[[], Streams]
     clock: Clock
     on_change: Callable[[AgentPeer], None]
     on_heartbeat: Callable[[AgentPeer, Heartbeat], None]
@@ -65,8 +80,6 @@ class AgentPeer:
         self.holder = holder
         self.want = 0
         self.is_leasing = False
-        self.may_have_work = True
-        """Work may wait that this agent could take: cleared when a lease comes back short."""
         self.lanes = 1
         """As its last heartbeat said."""
         self.is_recalling = False
@@ -89,6 +102,8 @@ class AgentPeer:
         self._reports_came = asyncio.Event()
         self._started_came = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
+        self._blobs = BlobReceiver(connection.send)
+        self._sender = BlobSender(connection, self._find, self._spawn)
 
     async def run(self) -> None:
         """Serve until the connection is gone. Calls in flight are left to finish by themselves: the queue owns them."""
@@ -100,6 +115,7 @@ class AgentPeer:
                 await self.connection.closed.wait()
             finally:
                 self._group = None
+                self._blobs.lost()
             for worker in workers:
                 worker.cancel()
             await self._mark_started()
@@ -126,6 +142,8 @@ class AgentPeer:
     @property
     def spare(self) -> int:
         """How many of the attempts it holds have probably not begun, and could run elsewhere."""
+        if not self._movable:
+            return 0
         kept = len(self._held) - len(self._movable)
         return max(0, len(self._movable) - max(0, self.lanes - kept))
 
@@ -152,11 +170,20 @@ class AgentPeer:
             case Returned(attempts=attempts):
                 self._take_returned(attempts)
             case Heartbeat():
-                self.lanes = max(1, message.lanes)
+                if self.lanes != max(1, message.lanes):
+                    self.lanes = max(1, message.lanes)
+                    self._ports.on_change(self)
                 self._ports.on_heartbeat(self, message)
             case NeedFunctions(digests=digests):
                 if self._group is not None:
                     self._group.create_task(self._send_functions(digests))
+            case Yields(yields=yields):
+                held = [one for one in yields if (one.task, one.item, one.attempt) in self._held]
+                self._ports.streams().came(self.connection, self._blobs, held)
+            case Chunk() | Placed() | Unavailable():
+                self._blobs.handle(message)
+            case Fetch() | More():
+                self._sender.handle(message)
             case Ping(request=request):
                 if not self.connection.is_congested:
                     self.connection.send(Pong(request=request))
@@ -166,15 +193,52 @@ class AgentPeer:
                 raise FrameError(f"an agent may not send {type(message).__name__}")
 
     def _take_reports(self, reports: Sequence[Report]) -> None:
-        self._reports += reports
+        small = [report for report in reports if not self._is_large(report)]
+        self._reports += small
         self.moved_at = self._ports.clock.monotonic()
         self._let_go([report.id for report in reports])
         if self.want and self.has_idle_lane:
             self._ports.on_change(self)
-        self._backlog_bytes += sum(len(report.value) for report in reports)
+        self._backlog_bytes += sum(len(report.value) for report in small)
         if self._backlog_bytes > _BACKLOG_BYTES:
             self.connection.pause_reading()
         self._reports_came.set()
+
+    # --- large payloads ------------------------------------------------------------------------------------------
+
+    def _is_large(self, report: Report) -> bool:
+        """Its result is yet to be fetched: it is committed by itself, when all of it is here."""
+        try:
+            named = references(report.value)
+        except PayloadError:
+            return False  # the caller is told what is wrong with it
+        if named:
+            self._spawn(self._commit_large(report, named))
+        return bool(named)
+
+    async def _commit_large(self, report: Report, named: Sequence[BlobRef]) -> None:
+        payloads = self._ports.payloads
+        with payloads.pinned(named):
+            try:
+                await payloads.expect(named, self._blobs)
+                await payloads.arrived(named, self._blobs)
+            except Stalled:
+                return  # the agent comes back, and says it again
+            except SkyError as error:
+                failure = Failure(f"skyward.errors.{type(error).__name__}", f"the result was lost: {error}")
+                report = replace(report, outcome=FAILED, value=b"", failure=failure)
+            self._reports.append(report)
+            self._backlog_bytes += len(report.value)
+            self._reports_came.set()
+
+    async def _find(self, asked: Fetch) -> Source:
+        return await self._ports.payloads.find_for(asked, {task for task, _, _ in self._held})
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        if self._group is None:
+            work.close()
+        else:
+            self._group.create_task(work)
 
     def _take_returned(self, attempts: Sequence[AttemptId]) -> None:
         self._returned += attempts
@@ -212,7 +276,7 @@ class AgentPeer:
             self._backlog_bytes -= sum(len(report.value) for report in batch)
             if self._backlog_bytes <= _BACKLOG_BYTES // 2:
                 self.connection.resume_reading()
-            self.connection.send(Acknowledged(attempts=tuple(done)))
+            self.connection.send_later(Acknowledged(attempts=tuple(done)))
 
     async def _commit_returned(self) -> None:
         while True:

@@ -7,10 +7,14 @@ range; only those that came back are kept one by one. Memory does not grow with 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 
-from skyward.contracts import Holder, ItemRow, TaskRow
-from skyward.queue.live import Held, Line, LiveTask
+from skyward.contracts import Holder, ItemRow, NodeFacts, TaskRow
+from skyward.queue.agenda import WHOLE, Agenda
+from skyward.queue.live import Held, LiveTask
+from skyward.queue.ranks import Ranks
+from skyward.queue.room import Room
+from skyward.queue.turns import PoolLine
 from skyward_agent.wire.messages import AttemptId, Peer
 
 _ARGUMENT_BYTES = 64 * 1024 * 1024
@@ -18,10 +22,12 @@ _ARGUMENT_BYTES = 64 * 1024 * 1024
 
 
 class Board:
-    def __init__(self) -> None:
+    def __init__(self, room: Room) -> None:
+        self._room = room
         self._tasks: dict[str, LiveTask] = {}
-        self._lines: dict[str, Line] = {}
-        self._pinned: dict[str, set[tuple[int, int, int, LiveTask]]] = {}
+        self._lines: dict[str, PoolLine] = {}
+        self._ranks = Ranks()
+        self._agenda = Agenda()
         self._nodes: dict[str, set[Held]] = {}
         self._argument_bytes = 0
 
@@ -33,19 +39,21 @@ class Board:
     def tasks(self) -> Iterable[LiveTask]:
         return self._tasks.values()
 
-    def add(self, row: TaskRow, arguments: tuple[bytes, ...] = ()) -> LiveTask:
+    def add(self, row: TaskRow, arguments: tuple[bytes, ...], now: float) -> LiveTask:
         """A committed task, all of its items waiting."""
         task = self._enter(row)
         if row.ranks:
-            self._pin(task, range(row.items))
+            self._ranks.pin(task, range(row.items))
         else:
             self._remember(task, 0, arguments)
         self._recount(task, queued=row.items)
-        self._line(task).enter(task)
+        self._line(task).enter(task, now)
         return task
 
-    def restore(self, row: TaskRow, items: Iterable[ItemRow]) -> None:
-        """A task as the rows have it, at start-up."""
+    def restore(
+        self, row: TaskRow, items: Iterable[ItemRow], now: float, usd_per_s: Callable[[str], float] = lambda _: 0.0
+    ) -> None:
+        """A task as the rows have it, at start-up. `usd_per_s`: what a lane of this node costs."""
         task = self._enter(row)
         task.fresh = row.items
         waits = []
@@ -54,72 +62,78 @@ class Board:
                 task.tries[item.item] = (item.attempt, item.counted)
             if item.leased:
                 held = Held(task, item.item, item.attempt, item.secret, item.node_uid, item.node, item.started)
+                held.since, held.usd_per_s = item.leased_at, usd_per_s(item.node_uid)
                 self._hold(held)
+            elif item.ready_at is not None and item.ready_at > now:
+                self._delay(task, item.item, item.ready_at)
             else:
                 waits.append(item.item)
         while waits and waits[-1] == task.fresh - 1 and waits[-1] not in task.tries and not row.ranks:
             task.fresh = waits.pop()
-        self._recount(task, queued=len(waits) + row.items - task.fresh, running=len(task.held))
+        queued = len(waits) + len(task.delayed) + row.items - task.fresh
+        self._recount(task, queued=queued, running=len(task.held))
         if row.ranks:
-            self._pin(task, waits)
+            self._ranks.pin(task, waits)
         else:
             task.again = waits
-        self._line(task).enter(task)
+        self._line(task).enter(task, now)
 
-    def extend(self, task: LiveTask, arguments: tuple[bytes, ...], *, open: bool) -> None:
+    def extend(self, task: LiveTask, arguments: tuple[bytes, ...], now: float, *, open: bool) -> None:
         self._remember(task, task.items, arguments)
         task.items += len(arguments)
         task.open = open
         self._recount(task, queued=len(arguments))
-        self._line(task).enter(task)
+        self._line(task).enter(task, now)
 
     def retire(self, task: LiveTask) -> None:
         """The task is finished: forget it, and whatever it still held or had waiting."""
-        self._tasks.pop(task.row.uid, None)
+        if self._tasks.pop(task.row.uid, None) is not None:
+            self._room.leave(task.row.pool)
+        task.is_retired = True
         held = tuple(task.held.values())
         self._recount(task, queued=-task.queued, running=-len(held))
         for one in held:
             self._drop(one)
         for item in tuple(task.arguments):
             self._forget(task, item)
-        for item in tuple(task.waiting):
-            self._unpin(task, item)
+        self._ranks.unpin(task, tuple(task.waiting))
+        task.delayed.clear()
         task.fresh = task.items
         task.again.clear()
 
     # --- items -------------------------------------------------------------------------------------------------
 
-    def take(self, holder: Holder, capacity: int) -> list[tuple[LiveTask, int]]:
+    def take(self, holder: Holder, capacity: int, node: NodeFacts, now: float) -> list[tuple[LiveTask, int]]:
         """Items that this node may run now, no longer waiting; each must be given to `hold`."""
-        taken = []
-        for task, item in tuple(self.pinned_to(holder.node_uid))[:capacity]:
-            self._unpin(task, item)
-            taken.append((task, item))
+        taken = self._ranks.take(holder, capacity, node)
         line = self._lines.get(holder.pool)
-        while line is not None and len(taken) < capacity and (first := line.first()) is not None:
-            taken.append((first, first.take()))
+        if line is not None and len(taken) < capacity:
+            taken += line.take(capacity - len(taken), node.labels, now)
         return taken
 
-    def hold(self, task: LiveTask, item: int, secret: str, holder: Holder) -> Held:
+    def hold(self, task: LiveTask, item: int, secret: str, holder: Holder, node: NodeFacts) -> Held:
         """The next attempt of a taken item. Its number is used up only by `settle`."""
         attempt, _ = task.tries.get(item, (0, 0))
-        held = Held(task, item, attempt + 1, secret, holder.node_uid, holder.node)
+        held = Held(task, item, attempt + 1, secret, holder.node_uid, holder.node, task.is_at_most_once)
+        held.incarnation = holder.incarnation
+        held.usd_per_s = node.usd_per_lane_second
         self._hold(held)
         self._recount(task, queued=-1, running=1)
         return held
 
-    def settle(self, held: Held) -> None:
+    def settle(self, held: Held, at: float) -> None:
         """The lease is committed."""
+        held.since = at
         _, counted = held.task.tries.get(held.item, (0, 0))
         held.task.tries[held.item] = (held.attempt, counted)
         self._forget(held.task, held.item)
 
-    def put_back(self, held: Held) -> None:
+    def put_back(self, held: Held, now: float) -> None:
         """The lease was not committed: the item waits as before."""
         if self.is_held(held):
             self._drop(held)
             self._recount(held.task, queued=1, running=-1)
-            self._wait(held.task, held.item)
+            self._wait(held.task, held.item, now)
 
     def is_held(self, held: Held) -> bool:
         return held.task.held.get(held.item) is held
@@ -141,18 +155,25 @@ class Board:
 
     def pinned_to(self, node_uid: str) -> Iterator[tuple[LiveTask, int]]:
         """Broadcast items that wait for this node, by priority and age."""
-        for _, _, item, task in sorted(self._pinned.get(node_uid, ())):
-            yield task, item
+        return self._ranks.of_node(node_uid)
+
+    def vacate(self, task: LiveTask, item: int) -> None:
+        """This broadcast item's node is lost: it waits for any node of the pool that has no rank in its task."""
+        self._ranks.vacate(task, item)
 
     def awaited_nodes(self) -> set[str]:
         """Nodes that hold attempts, or that broadcast items wait for."""
-        return {*self._pinned, *self._nodes}
+        return {*self._ranks.nodes(), *self._nodes}
 
-    def requeue(self, held: Held, counted: int) -> None:
+    def requeue(self, held: Held, counted: int, ready_at: float | None, now: float) -> None:
+        """It waits again: until `ready_at` as far as leases are concerned."""
         self._drop(held)
         held.task.tries[held.item] = (held.attempt, counted)
         self._recount(held.task, queued=1, running=-1)
-        self._wait(held.task, held.item)
+        if ready_at is not None and ready_at > now:
+            self._delay(held.task, held.item, ready_at)
+        else:
+            self._wait(held.task, held.item, now)
 
     def finish(self, task: LiveTask, item: int, *, succeeded: bool) -> None:
         """The item ended for good, held or waiting."""
@@ -160,7 +181,8 @@ class Board:
         if held is not None:
             self._drop(held)
         if item in task.waiting:
-            self._unpin(task, item)
+            self._ranks.unpin(task, (item,))
+        task.delayed.pop(item, None)
         task.tries.pop(item, None)
         self._recount(task, queued=-1 if held is None else 0, running=0 if held is None else -1)
         if succeeded:
@@ -172,6 +194,28 @@ class Board:
         line = self._lines.get(pool)
         return (line.queued, line.running) if line is not None else (0, 0)
 
+    # --- what is to happen at a time ---------------------------------------------------------------------------
+
+    def next_at(self) -> float | None:
+        return self._agenda.next_at()
+
+    def due(self, now: float) -> tuple[dict[LiveTask, list[int]], list[LiveTask]]:
+        """Items whose pause is over, which can be given out from now on, and tasks whose deadline has passed."""
+        woken: dict[LiveTask, list[int]] = {}
+        late = []
+        for task, item in self._agenda.due(now):
+            if item == WHOLE:
+                late.append(task)
+                continue
+            del task.delayed[item]
+            self._wait(task, item, now)
+            woken.setdefault(task, []).append(item)
+        return woken, late
+
+    def remind(self, task: LiveTask, at: float) -> None:
+        """Its deadline is due (again) at that time."""
+        self._agenda.add(at, task)
+
     # --- inside ------------------------------------------------------------------------------------------------
 
     def _enter(self, row: TaskRow) -> LiveTask:
@@ -182,44 +226,43 @@ class Board:
             succeeded=row.succeeded,
             failed=row.failed,
             started_at=row.started_at,
+            ranks=row.ranks,
+            failures=row.failures,
+            seconds=row.seconds,
+            cost_usd=row.cost_usd,
             world=tuple(Peer(rank.node, rank.address) for rank in row.ranks),
         )
-        task.failures.extend(row.failures)
         if row.ranks:
             task.fresh = row.items
+        if row.policy.deadline_at is not None:
+            self._agenda.add(row.policy.deadline_at, task)
         self._tasks[row.uid] = task
+        self._room.enter(row.pool)
         return task
 
-    def _line(self, task: LiveTask) -> Line:
-        return self._lines.setdefault(task.row.pool, Line())
+    def _line(self, task: LiveTask) -> PoolLine:
+        line = self._lines.get(task.row.pool)
+        if line is None:
+            line = self._lines[task.row.pool] = PoolLine()
+        return line
 
     def _recount(self, task: LiveTask, *, queued: int = 0, running: int = 0) -> None:
         line = self._line(task)
         line.queued += queued
         line.running += running
-        if not (line.queued or line.running or line.heap):
+        if line.is_empty:
             del self._lines[task.row.pool]
 
-    def _wait(self, task: LiveTask, item: int) -> None:
-        if task.row.ranks:
-            self._pin(task, (item,))
+    def _wait(self, task: LiveTask, item: int, now: float) -> None:
+        if task.ranks:
+            self._ranks.pin(task, (item,))
         else:
             heapq.heappush(task.again, item)
-            self._line(task).enter(task)
+            self._line(task).enter(task, now)
 
-    def _pin(self, task: LiveTask, items: Iterable[int]) -> None:
-        for item in items:
-            task.waiting.add(item)
-            entries = self._pinned.setdefault(task.row.ranks[item].node_uid, set())
-            entries.add((-task.row.priority, task.row.seq, item, task))
-
-    def _unpin(self, task: LiveTask, item: int) -> None:
-        task.waiting.discard(item)
-        node = task.row.ranks[item].node_uid
-        entries = self._pinned[node]
-        entries.discard((-task.row.priority, task.row.seq, item, task))
-        if not entries:
-            del self._pinned[node]
+    def _delay(self, task: LiveTask, item: int, ready_at: float) -> None:
+        task.delayed[item] = ready_at
+        self._agenda.add(ready_at, task, item)
 
     def _hold(self, held: Held) -> None:
         held.task.held[held.item] = held

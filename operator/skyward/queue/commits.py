@@ -11,6 +11,10 @@ from skyward.contracts import Store, Transaction
 T = TypeVar("T")
 R = TypeVar("R")
 
+QUICK_ROWS = 8
+"""A work that writes no more than this is done before another thread would have begun it."""
+_MANY = 1_000_000
+
 
 class Commits:
     """Runs works and applies what they committed to memory, in the order in which `run` was called.
@@ -23,10 +27,17 @@ class Commits:
         self._running: set[asyncio.Task[Any]] = set()
 
     async def run(
-        self, work: Callable[[Transaction], T], apply: Callable[[T], R], undo: Callable[[], None] | None = None
+        self,
+        work: Callable[[Transaction], T],
+        apply: Callable[[T], R],
+        undo: Callable[[], None] | None = None,
+        *,
+        power_safe: bool = False,
+        rows: int = _MANY,
     ) -> R:
-        """`undo` is called instead of `apply` when nothing was committed."""
-        task = asyncio.get_running_loop().create_task(self._run(work, apply, undo))
+        """`undo` is called instead of `apply` when nothing was committed. `rows`: about how many the work writes."""
+        quick = rows <= QUICK_ROWS
+        task = asyncio.get_running_loop().create_task(self._run(work, apply, undo, power_safe, quick))
         self._running.add(task)
         task.add_done_callback(self._ended)
         return await asyncio.shield(task)
@@ -38,10 +49,15 @@ class Commits:
             task.exception()
 
     async def _run(
-        self, work: Callable[[Transaction], T], apply: Callable[[T], R], undo: Callable[[], None] | None
+        self,
+        work: Callable[[Transaction], T],
+        apply: Callable[[T], R],
+        undo: Callable[[], None] | None,
+        power_safe: bool,
+        quick: bool,
     ) -> R:
         try:
-            result = await self._store.run(work)
+            result = await self._store.run(work, power_safe=power_safe, quick=quick)
         except Exception:
             if undo is not None:
                 undo()

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import heapq
-from collections import deque
 from dataclasses import dataclass, field
 
 from skyward.api import TaskFailure
-from skyward.contracts import KEPT_FAILURES, TaskRow
-from skyward_agent.wire.messages import AttemptId, Peer
+from skyward.contracts import KEPT_FAILURES, EndRow, Rank, TaskRow
+from skyward_agent.wire.messages import AT_MOST_ONCE, AttemptId, Peer
 
 
 @dataclass(slots=True, eq=False)
@@ -22,22 +21,28 @@ class LiveTask:
     succeeded: int = 0
     failed: int = 0
     started_at: float | None = None
-    finished_at: float | None = None
-    cancelled: bool = False
+    ranks: tuple[Rank, ...] = ()
+    """Broadcast: who has which rank now."""
     fresh: int = 0
     """Items from here on wait and were never given out."""
     again: list[int] = field(default_factory=list)
     """Heap of other items that wait."""
     waiting: set[int] = field(default_factory=set)
     """Broadcast: items that wait for their node."""
+    delayed: dict[int, float] = field(default_factory=dict)
+    """Items that wait, and until when they are not given out."""
     tries: dict[int, tuple[int, int]] = field(default_factory=dict)
     """By item: number of its newest attempt, and how many count. (0, 0) when absent."""
     held: dict[int, Held] = field(default_factory=dict)
     arguments: dict[int, bytes] = field(default_factory=dict)
-    failures: deque[TaskFailure] = field(default_factory=lambda: deque(maxlen=KEPT_FAILURES))
+    failures: tuple[TaskFailure, ...] = ()
+    """The last ones."""
+    seconds: float = 0.0
+    cost_usd: float = 0.0
     world: tuple[Peer, ...] = ()
     in_line: bool = False
-    """The pool's heap has an entry for it."""
+    """It stands in its pool's line."""
+    is_retired: bool = False
 
     @property
     def queued(self) -> int:
@@ -46,6 +51,17 @@ class LiveTask:
     @property
     def is_finished(self) -> bool:
         return not self.open and self.succeeded + self.failed == self.items
+
+    @property
+    def is_at_most_once(self) -> bool:
+        return self.row.policy.delivery == AT_MOST_ONCE
+
+    def note(self, row: EndRow) -> None:
+        """What the end of one attempt adds to what is shown of the task."""
+        self.seconds += row.seconds
+        self.cost_usd += row.cost_usd
+        if row.note is not None:
+            self.failures = (*self.failures, row.note)[-KEPT_FAILURES:]
 
     @property
     def can_give(self) -> bool:
@@ -70,30 +86,12 @@ class Held:
     node_uid: str
     node: str
     started: bool = False
+    incarnation: str = ""
+    """Of the agent that it was given to; empty when that was before a restart of the operator."""
+    since: float = 0.0
+    """When it was given out, or was heard to have begun."""
+    usd_per_s: float = 0.0
 
     @property
     def id(self) -> AttemptId:
         return AttemptId(self.task.row.uid, self.item, self.attempt, self.secret)
-
-
-@dataclass(slots=True)
-class Line:
-    """The tasks of one pool that can give items: by priority, then age."""
-
-    heap: list[tuple[int, int, LiveTask]] = field(default_factory=list)
-    queued: int = 0
-    running: int = 0
-
-    def enter(self, task: LiveTask) -> None:
-        if task.can_give and not task.in_line:
-            task.in_line = True
-            heapq.heappush(self.heap, (-task.row.priority, task.row.seq, task))
-
-    def first(self) -> LiveTask | None:
-        while self.heap:
-            task = self.heap[0][2]
-            if task.can_give:
-                return task
-            heapq.heappop(self.heap)
-            task.in_line = False
-        return None

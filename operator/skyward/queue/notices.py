@@ -9,7 +9,7 @@ import structlog
 
 from skyward.contracts import QueueListener
 from skyward.queue.live import Held, LiveTask
-from skyward_agent.wire.messages import AttemptId, Result
+from skyward_agent.wire.messages import REPLACE_RANK, AttemptId, Result
 
 log = structlog.get_logger()
 P = ParamSpec("P")
@@ -24,15 +24,27 @@ class Notices:
 
     def work_available(self, task: LiveTask, items: Sequence[int]) -> None:
         """These items of the task wait again, or for the first time."""
-        nodes = {task.row.ranks[item].node_uid: None for item in items} if task.row.ranks else {None: None}
+        nodes: dict[str | None, None] = {None: None}
+        if task.ranks and task.row.policy.on_node_loss != REPLACE_RANK:
+            nodes = {task.ranks[item].node_uid: None for item in items}
         for node in nodes:
             for listener in self._listeners:
                 _call(listener.work_available, task.row.pool, node)
+
+    def pool_opened(self, pool: str) -> None:
+        for listener in self._listeners:
+            _call(listener.work_available, pool, None)
 
     def items_finished(self, results: Sequence[Result]) -> None:
         if results:
             for listener in self._listeners:
                 _call(listener.items_finished, results)
+
+    def closed(self, task: LiveTask) -> None:
+        """Who follows an open map waits for more items, and otherwise never hears that none come."""
+        if task.open:
+            for listener in self._listeners:
+                _call(listener.task_closed, task.row.uid, task.items)
 
     def abandon(self, held: Sequence[Held], reason: str) -> None:
         by_node: dict[str, list[AttemptId]] = {}

@@ -6,19 +6,20 @@ Rows are the truth; memory only proposes: who is next, who holds what. Nothing h
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
 import structlog
 
-from skyward.api import Task
+from skyward.api import Task, TaskItem, to_time
 from skyward.contracts import (
     Accepted,
     Clock,
     Holder,
     Ids,
+    NodeDirectory,
     PoolDirectory,
     QueueListener,
     Store,
@@ -28,18 +29,19 @@ from skyward.contracts import (
 )
 from skyward.errors import Conflict, Invalid, NotFound, TaskError
 from skyward.queue import submission, views
+from skyward.queue.alarm import Alarm
 from skyward.queue.attempts import Attempts
 from skyward.queue.board import Board
 from skyward.queue.commits import Commits
 from skyward.queue.functions import FUNCTION_TTL_S, Functions
 from skyward.queue.live import LiveTask
 from skyward.queue.notices import Notices
-from skyward_agent.wire.messages import CANCELLED, NODE_LOST, AttemptId, Lease, Report, Result
+from skyward.queue.plain import AnyNode
+from skyward.queue.room import MOST_TASKS, Room
+from skyward_agent.wire.messages import CANCELLED, NODE_LOST, TIMED_OUT, AttemptId, Failure, Lease, Report, Result
 
 log = structlog.get_logger()
 
-TTL_S = 3_600.0
-"""How long a finished task and its results are kept."""
 KEPT_FINISHED = 100_000
 """The most finished tasks that are kept: beyond it the oldest go first."""
 _LARGE_BYTES = 1024 * 1024
@@ -49,16 +51,38 @@ _LARGE_BYTES = 1024 * 1024
 class DurableQueue:
     """Implements `contracts.TaskQueue`. Used on one event loop; `recover` comes first."""
 
-    def __init__(self, store: Store, *, clock: Clock, ids: Ids, pools: PoolDirectory) -> None:
+    def __init__(
+        self,
+        store: Store,
+        *,
+        clock: Clock,
+        ids: Ids,
+        pools: PoolDirectory,
+        nodes: NodeDirectory | None = None,
+        most_tasks: int = MOST_TASKS,
+    ) -> None:
+        """`most_tasks`: unfinished ones of one pool; further submits wait."""
         self._store = store
         self._clock = clock
         self._ids = ids
         self._pools = pools
-        self._board = Board()
+        self._nodes = nodes or AnyNode()
+        self._room = Room(most_tasks)
+        self._board = Board(self._room)
+        self._alarm = Alarm(clock, self._board.next_at, self._on_time)
         self._commits = Commits(store)
         self._notices = Notices()
         self._functions = Functions(store, clock)
-        self._attempts = Attempts(store, self._board, self._commits, self._notices, clock=clock, ids=ids)
+        self._attempts = Attempts(
+            store,
+            self._board,
+            self._commits,
+            self._notices,
+            clock=clock,
+            ids=ids,
+            nodes=self._nodes,
+            alarm=self._alarm,
+        )
 
     def listen(self, listener: QueueListener) -> None:
         self._notices.add(listener)
@@ -66,10 +90,15 @@ class DurableQueue:
     async def recover(self) -> None:
         tasks, items = await self._store.read(lambda tx: tx.tasks.unfinished())
         by_task = {seq: tuple(rows) for seq, rows in groupby(items, key=lambda row: row.seq)}
+        now = self._clock.now()
         for row in tasks:
-            self._board.restore(row, by_task.get(row.seq, ()))
+            self._board.restore(row, by_task.get(row.seq, ()), now, self._usd_per_s)
+        self._alarm.set()
         if tasks:
             log.info("tasks recovered", tasks=len(tasks), items=len(items))
+
+    def _usd_per_s(self, node_uid: str) -> float:
+        return self._nodes.node(node_uid).usd_per_lane_second
 
     # --- what clients do ---------------------------------------------------------------------------------------
 
@@ -84,6 +113,7 @@ class DurableQueue:
         fingerprint = await _fingerprint(submitted)
         try:
             pool = submission.check_pool(submitted, self._pools(submitted.pool))
+            ranks = submission.ranks_of(submitted, pool, self._nodes)
         except TaskError:
             repeated = await self._store.read(lambda tx: tx.tasks.by_key(submitted.submitter, submitted.key))
             if repeated is None:
@@ -93,13 +123,17 @@ class DurableQueue:
         row = submission.to_row(
             submitted,
             pool,
+            ranks,
             uid=self._ids.uid(),
             name=self._new_name(submitted),
             fingerprint=fingerprint,
             now=self._clock.now(),
         )
+        await self._room.wait(submitted.pool)
         accepted = await self._commits.run(
-            lambda tx: self._insert(tx, submitted, row), lambda added: self._inserted(submitted, *added)
+            lambda tx: self._insert(tx, submitted, row),
+            lambda added: self._inserted(submitted, *added),
+            rows=row.items,
         )
         await self._catch_up(submitted.pool, row)
         return accepted
@@ -117,7 +151,9 @@ class DurableQueue:
 
     def _inserted(self, submitted: Submission, row: TaskRow, is_new: bool) -> Accepted:
         if is_new:
-            task = self._board.add(row, submitted.items)
+            task = self._board.add(row, submitted.items, self._clock.now())
+            if row.policy.deadline_at is not None:
+                self._alarm.set()
             if row.items:
                 self._notices.work_available(task, range(row.items))
         return _accepted(row)
@@ -155,7 +191,7 @@ class DurableQueue:
             live = self._board.task(task)
             if live is not None and new is not None:
                 first = live.items
-                self._board.extend(live, new, open=not last)
+                self._board.extend(live, new, at, open=not last)
                 if live.is_finished:
                     self._board.retire(live)
                 if new:
@@ -164,44 +200,79 @@ class DurableQueue:
 
         return await self._commits.run(work, apply)
 
-    async def cancel(self, task: str) -> None:
-        await self._cancel((task,), "the task was cancelled")
+    async def cancel(self, task: str, *, waiting_only: bool = False) -> None:
+        live = self._board.task(task)
+        if waiting_only and live is not None and live.held:
+            return
+        await self._close((task,), CANCELLED, "the task was cancelled")
 
     async def drop_pool(self, pool: str) -> None:
         while uids := tuple(task.row.uid for task in self._board.tasks() if task.row.pool == pool):
-            await self._cancel(uids, "its pool was deleted")
+            await self._close(uids, CANCELLED, "its pool was deleted")
 
-    async def _cancel(self, uids: Sequence[str], reason: str) -> None:
+    async def _close(self, uids: Sequence[str], outcome: str, reason: str) -> None:
         """Ends everything that is unfinished, running attempts included: from this commit on none of their reports counts."""
         at = self._clock.now()
+        failure = Failure(outcome, reason)
 
         def work(tx: Transaction) -> list[tuple[int, ...]]:
             rows = [_existing(tx.tasks.by_uid(uid), uid) for uid in uids]
-            return [tx.tasks.cancel(row.seq, at) if row.finished_at is None else () for row in rows]
+            return [tx.tasks.cancel(row.seq, at, outcome, failure) if row.finished_at is None else () for row in rows]
 
-        def apply(cancelled: list[tuple[int, ...]]) -> None:
-            for uid, items in zip(uids, cancelled, strict=True):
+        def apply(closed: list[tuple[int, ...]]) -> None:
+            for uid, items in zip(uids, closed, strict=True):
                 live = self._board.task(uid)
                 if live is not None:
-                    self._cancelled(live, items, reason)
+                    self._closed(live, items, failure)
 
         await self._commits.run(work, apply)
 
-    def _cancelled(self, task: LiveTask, items: Sequence[int], reason: str) -> None:
+    def _closed(self, task: LiveTask, items: Sequence[int], failure: Failure) -> None:
         held = dict(task.held)
         results = [
             Result(
                 task.row.uid,
                 item,
-                CANCELLED,
+                failure.type,
                 attempt=task.tries.get(item, (0, 0))[0],
                 node=held[item].node if item in held else "",
+                failure=failure,
             )
             for item in items
         ]
         self._board.retire(task)
-        self._notices.abandon(tuple(held.values()), reason)
+        self._notices.abandon(tuple(held.values()), failure.message)
         self._notices.items_finished(results)
+        self._notices.closed(task)
+
+    async def delivered(self, tasks: Sequence[str]) -> None:
+        def work(tx: Transaction) -> None:
+            rows = [row for uid in tasks if (row := tx.tasks.by_uid(uid)) is not None]
+            tx.tasks.remove([row.seq for row in rows if row.finished_at is not None and row.policy.ttl_s == 0])
+
+        await self._store.run(work)
+
+    # --- what time brings --------------------------------------------------------------------------------------
+
+    async def _on_time(self, now: float) -> None:
+        woken, late = self._board.due(now)
+        for task, items in woken.items():
+            self._notices.work_available(task, items)
+        try:
+            for task in late:
+                await self._close((task.row.uid,), TIMED_OUT, f"its deadline, {_utc(task)}, has passed")
+        finally:
+            for task in late:
+                if not task.is_retired:
+                    self._board.remind(task, now)
+        for node in {task.ranks[item].node_uid for task, items in woken.items() for item in items if task.ranks}:
+            message = self._attempts.lost_message(node)
+            if message is not None:  # lost while its item waited for another try
+                await self.release(node, NODE_LOST, message)
+
+    def look_again(self, pool: str) -> None:
+        if any(self._board.counts(pool)) and not self._nodes.is_held(pool):
+            self._notices.pool_opened(pool)
 
     # --- what agents do ----------------------------------------------------------------------------------------
 
@@ -220,8 +291,8 @@ class DurableQueue:
     async def resume(self, holder: Holder, running: Sequence[AttemptId]) -> tuple[AttemptId, ...]:
         return await self._attempts.resume(holder, running)
 
-    async def release(self, node_uid: str, outcome: str, message: str) -> None:
-        await self._attempts.release(node_uid, outcome, message)
+    async def release(self, node_uid: str, outcome: str, message: str, *, gone: bool = False) -> None:
+        await self._attempts.release(node_uid, outcome, message, gone=gone)
 
     # --- what is asked -----------------------------------------------------------------------------------------
 
@@ -244,8 +315,17 @@ class DurableQueue:
         row = await self._store.read(lambda tx: tx.tasks.by_name(namespace, name))
         return None if row is None else self._view(row)
 
+    async def items(self, namespace: str, name: str, start: int, limit: int) -> tuple[TaskItem, ...] | None:
+        def work(tx: Transaction) -> tuple[TaskItem, ...] | None:
+            row = tx.tasks.by_name(namespace, name)
+            return None if row is None else tx.tasks.items(row.seq, start, limit)
+
+        return await self._store.read(work)
+
     def _view(self, row: TaskRow) -> Task:
-        return views.to_task(row, self._board.task(row.uid) if row.finished_at is None else None)
+        if row.finished_at is not None or (live := self._board.task(row.uid)) is None:
+            return views.to_task(row, None)
+        return views.to_task(row, live, views.schedulable(live, self._nodes))
 
     def counts(self, pool: str) -> tuple[int, int]:
         return self._board.counts(pool)
@@ -259,9 +339,15 @@ class DurableQueue:
     def pools(self) -> frozenset[str]:
         return frozenset(task.row.pool for task in self._board.tasks())
 
+    async def named_blobs(self, digests: Collection[str]) -> frozenset[str]:
+        return await self._store.read(lambda tx: tx.tasks.named_blobs(digests))
+
+    async def names_blob(self, tasks: Collection[str], digest: str) -> bool:
+        return await self._store.read(lambda tx: tx.tasks.names_blob(tasks, digest))
+
     async def collect(self, now: float) -> int:
         removed = 0
-        while seqs := await self._store.read(lambda tx: tx.tasks.expired(now - TTL_S, KEPT_FINISHED, 500)):
+        while seqs := await self._store.read(lambda tx: tx.tasks.expired(now, KEPT_FINISHED, 500)):
             await self._store.run(partial(_remove, seqs))
             removed += len(seqs)
         await self._store.run(lambda tx: tx.tasks.drop_functions(now - FUNCTION_TTL_S))
@@ -278,8 +364,12 @@ def _existing(row: TaskRow | None, uid: str) -> TaskRow:
     return row
 
 
+def _utc(task: LiveTask) -> str:
+    return f"{to_time(task.row.policy.deadline_at or 0.0):%Y-%m-%d %H:%M:%S} UTC"
+
+
 def _accepted(row: TaskRow) -> Accepted:
-    return Accepted(row.uid, row.name, row.items, row.open, row.stream)
+    return Accepted(row.uid, row.name, row.items, row.open, row.stream, row.mode)
 
 
 async def _fingerprint(submitted: Submission) -> str:

@@ -6,8 +6,10 @@ import hashlib
 import re
 from collections.abc import Sequence
 
-from skyward.contracts import PoolFacts, Submission, TaskRow
+from skyward.contracts import ORDINARY, NodeDirectory, PoolFacts, Rank, Submission, TaskRow
 from skyward.errors import Conflict, Invalid, PayloadTooLarge, PoolAtZero, PoolNotFound, PoolNotReady, PythonMismatch
+from skyward.queue import policies
+from skyward.queue.turns import selects
 
 LARGEST_PAYLOAD = 64 * 1024 * 1024
 MODES = ("run", "map", "broadcast")
@@ -33,6 +35,8 @@ def check(submission: Submission) -> None:
         raise Invalid(f"priority must be from -1000 to 1000, not {submission.priority}")
     if submission.timeout_s is not None and not 0 < submission.timeout_s < 1e9:
         raise Invalid(f"timeout must be a positive number of seconds, not {submission.timeout_s}")
+    if submission.policy is not ORDINARY:
+        policies.check(submission)
     check_sizes(submission.items)
 
 
@@ -59,9 +63,23 @@ def check_pool(submission: Submission, pool: PoolFacts | None) -> PoolFacts:
             f"pool {key} runs Python {pool.python}, you call from {submission.python}: set spec.image.python: "
             f"'{submission.python}' or run the caller with {pool.python}"
         )
+    policies.check_selector(submission.policy.selector, pool)
     if submission.mode == "broadcast" and not pool.ready:
         raise PoolNotReady(f"no node of pool {key} is ready, so a broadcast reaches no one: wait for it (wait_ready)")
     return pool
+
+
+def ranks_of(submission: Submission, pool: PoolFacts, nodes: NodeDirectory) -> tuple[Rank, ...]:
+    """Whom a broadcast reaches; empty for all else. Raises PoolNotReady when its selector leaves nobody."""
+    selector = submission.policy.selector
+    if submission.mode != "broadcast":
+        return ()
+    ranks = tuple(rank for rank in pool.ready if not selector or selects(selector, nodes.node(rank.node_uid).labels))
+    if not ranks:
+        raise PoolNotReady(
+            f"no ready node of pool {submission.pool} has {policies.words(selector)}, so the broadcast reaches no one"
+        )
+    return ranks
 
 
 def fingerprint(submission: Submission) -> str:
@@ -90,8 +108,16 @@ def base_name(function_name: str) -> str:
     return name or "task"
 
 
-def to_row(submission: Submission, pool: PoolFacts, *, uid: str, name: str, fingerprint: str, now: float) -> TaskRow:
-    ranks = pool.ready if submission.mode == "broadcast" else ()
+def to_row(
+    submission: Submission,
+    pool: PoolFacts,
+    ranks: tuple[Rank, ...],
+    *,
+    uid: str,
+    name: str,
+    fingerprint: str,
+    now: float,
+) -> TaskRow:
     return TaskRow(
         uid=uid,
         namespace=submission.pool.partition("/")[0],
@@ -112,4 +138,7 @@ def to_row(submission: Submission, pool: PoolFacts, *, uid: str, name: str, fing
         items=len(ranks) or len(submission.items),
         open=submission.open,
         created_at=now,
+        policy=policies.settled(submission.policy, now),
+        pool_generation=pool.generation,
+        template_hash=pool.template_hash,
     )

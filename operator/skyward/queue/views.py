@@ -2,30 +2,94 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Literal, cast
 
-from skyward.api import ItemCounts, ObjectMeta, Task, TaskPhase, TaskSpec, TaskStatus, Time, to_time
-from skyward.contracts import TaskRow
+from skyward.api import (
+    Condition,
+    ItemCounts,
+    ObjectMeta,
+    Provenance,
+    Reason,
+    Status,
+    Task,
+    TaskCondition,
+    TaskPhase,
+    TaskSpec,
+    TaskStatus,
+    Time,
+    to_time,
+)
+from skyward.contracts import NodeDirectory, TaskRow
 from skyward.queue.live import LiveTask
+from skyward.queue.policies import words
+from skyward.queue.turns import selects
 
 
-def to_task(row: TaskRow, live: LiveTask | None) -> Task:
+def to_task(row: TaskRow, live: LiveTask | None, conditions: tuple[Condition, ...] = ()) -> Task:
     """From memory while it is unfinished, from its row afterwards."""
     return Task(
         metadata=ObjectMeta(
             name=row.name, namespace=row.namespace, uid=row.uid, creation_timestamp=to_time(row.created_at)
         ),
-        spec=TaskSpec(
-            pool=row.pool.partition("/")[2],
-            mode=cast(Literal["run", "map", "broadcast"], row.mode),
-            function=row.function,
-            name=row.function_name,
-            max_attempts=row.max_attempts,
-            timeout=None if row.timeout_s is None else _duration(row.timeout_s),
-            priority=row.priority,
-            env=row.env,
+        spec=_spec(row),
+        status=(_finished(row) if live is None else _unfinished(live)).replace(
+            provenance=Provenance(
+                function=row.function,
+                pool_generation=row.pool_generation,
+                template_hash=row.template_hash,
+                submitter=row.submitter,
+            ),
+            conditions=conditions,
         ),
-        status=_finished(row) if live is None else _unfinished(live),
+    )
+
+
+def schedulable(task: LiveTask, nodes: NodeDirectory) -> tuple[Condition, ...]:
+    """Only while what waits cannot be given out, whatever becomes free."""
+    pool, selector = task.row.pool, task.row.policy.selector
+    if not task.queued:
+        return ()
+    if nodes.is_held(pool):
+        message = f"the queue of pool {pool} is held: set spec.queue to open"
+        return (_blocked(task, Reason.QUEUE_HELD, message),)
+    if selector and not any(selects(selector, node.labels) for node in nodes.nodes(pool)):
+        message = f"no node of pool {pool} has {words(selector)}: label one, or submit the task with another selector"
+        return (_blocked(task, Reason.NO_MATCHING_NODE, message),)
+    return ()
+
+
+def _blocked(task: LiveTask, reason: Reason, message: str) -> Condition:
+    return Condition(
+        type=TaskCondition.SCHEDULABLE,
+        status=Status.FALSE,
+        reason=reason,
+        message=message,
+        last_transition_time=to_time(task.row.created_at),
+    )
+
+
+def _spec(row: TaskRow) -> TaskSpec:
+    policy = row.policy
+    loss = cast(Literal["retry", "fail", "replaceRank"], policy.on_node_loss)
+    return TaskSpec(
+        pool=row.pool.partition("/")[2],
+        mode=cast(Literal["run", "map", "broadcast"], row.mode),
+        function=row.function,
+        name=row.function_name,
+        delivery=cast(Literal["at-least-once", "at-most-once"], policy.delivery),
+        max_attempts=row.max_attempts,
+        retry_on=policy.retry_on,
+        max_retries=policy.max_retries,
+        retry_causes=policy.retry_causes,
+        timeout=None if row.timeout_s is None else _duration(row.timeout_s),
+        deadline=_time(policy.deadline_at),
+        priority=row.priority,
+        fairness_key=policy.fairness_key or row.submitter,
+        selector=policy.selector,
+        on_node_loss=loss if row.mode == "broadcast" else None,
+        env=row.env,
+        ttl_after_finished=_duration(policy.ttl_s),
     )
 
 
@@ -37,6 +101,8 @@ def _finished(row: TaskRow) -> TaskStatus:
         failures=row.failures,
         started_at=_time(row.started_at),
         finished_at=_time(row.finished_at),
+        seconds=row.seconds,
+        cost=_usd(row.cost_usd),
     )
 
 
@@ -44,10 +110,16 @@ def _unfinished(live: LiveTask) -> TaskStatus:
     return TaskStatus(
         phase=TaskPhase.QUEUED if live.started_at is None else TaskPhase.RUNNING,
         items=ItemCounts(queued=live.queued, running=len(live.held), succeeded=live.succeeded, failed=live.failed),
-        failures=tuple(live.failures),
+        failures=live.failures,
         started_at=_time(live.started_at),
         nodes=tuple(sorted({held.node for held in live.held.values()})),
+        seconds=live.seconds,
+        cost=_usd(live.cost_usd),
     )
+
+
+def _usd(amount: float) -> str:
+    return f"{Decimal(amount).quantize(Decimal('0.000001')).normalize():f}"
 
 
 def _time(seconds: float | None) -> Time | None:

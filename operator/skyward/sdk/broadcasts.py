@@ -4,11 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from concurrent.futures import Future
+from typing import Any
 
 from skyward.client.tasks import FollowedTask, TaskConnection
 from skyward.errors import SkyError, TaskError
 from skyward.sdk.engine import Engine
 from skyward.sdk.futures import nothing, unless_over
+from skyward.sdk.outcomes import decode
 from skyward_agent.wire.messages import SUCCEEDED, Output, Result
 
 
@@ -16,14 +18,25 @@ class BroadcastFollower:
     """`outcome` gets every rank's result in order, or the first that failed alone: the others are then cancelled, since
     ranks that wait for each other would wait for ever. All but `outcome` on the loop."""
 
-    def __init__(self, engine: Engine) -> None:
+    def __init__(self, engine: Engine, name: str) -> None:
         self.outcome: Future[list[Result]] = Future()
         self._engine = engine
+        self._name = name
         self._connection: TaskConnection | None = None
         self._task: FollowedTask | None = None
         self._results: dict[int, Result] = {}
         self._cancelled = False
         self._unregister = nothing
+
+    def values(self) -> list[Any]:
+        """By rank, once `outcome` is there. Raises the failure in it. Not on the loop: this unpickles."""
+        values = []
+        for result in self.outcome.result(0):
+            value, error = decode(result, self._name)
+            if error is not None:
+                raise error
+            values.append(value)
+        return values
 
     def begin(self, connection: TaskConnection) -> None:
         self._connection = connection

@@ -52,10 +52,15 @@ class Console:
 
     def flush(self) -> None:
         """Wait until what came so far is written; not for ever, should the terminal be stuck."""
-        if not self._waiting and not self._busy:
+        if not self.is_behind:
             return
         with self._changed:
-            self._changed.wait_for(lambda: not self._waiting and not self._busy, _FLUSH_S)
+            self._changed.wait_for(lambda: not self.is_behind, _FLUSH_S)
+
+    @property
+    def is_behind(self) -> bool:
+        """Something is not written yet."""
+        return bool(self._waiting) or self._busy
 
     def close(self) -> None:
         self.flush()

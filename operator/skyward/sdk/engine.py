@@ -11,6 +11,7 @@ import threading
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 from skyward.client.config import ClientConfig
 from skyward.client.tasks import TaskConnection
@@ -79,6 +80,11 @@ class Engine:
                 loop.call_soon_threadsafe(self._take_posts)
             except RuntimeError:
                 raise TaskError("the session is closed") from None
+
+    @property
+    def shared(self) -> Path | None:
+        """The operator's shared directory, where this process sees it."""
+        return None if self._connection is None else self._connection.shared
 
     def on_close(self, callback: Callable[[], None]) -> Callable[[], None]:
         """Call on the loop when the session closes; returns how to take it back. Loop thread only."""

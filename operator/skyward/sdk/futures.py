@@ -10,7 +10,7 @@ from skyward.client.tasks import FollowedTask, TaskConnection
 from skyward.errors import SkyError, TaskError
 from skyward.sdk.engine import Engine
 from skyward.sdk.outcomes import decode
-from skyward_agent.wire.messages import SUCCEEDED, Output, Result
+from skyward_agent.wire.messages import CANCELLED, SUCCEEDED, Output, Result
 
 T = TypeVar("T")
 
@@ -22,8 +22,11 @@ class TaskFuture(Future[T]):
         super().__init__()
         self._engine = engine
         self._name = name
-        self._follower = RunFollower(engine, self)
+        self._follower = self._follow()
         self._outcome: tuple[Any, BaseException | None] | None = None
+
+    def _follow(self) -> RunFollower:
+        return RunFollower(self._engine, self)
 
     @property
     def follower(self) -> RunFollower:
@@ -45,14 +48,39 @@ class TaskFuture(Future[T]):
     def result(self, timeout: float | None = None) -> T:
         raw: Any = super().result(timeout)
         self._engine.console.flush()
-        value, error = self._decode(raw)
+        value, error = self._decoded(raw)
         if error is not None:
             raise error
         return value  # type: ignore[no-any-return]
 
+    def outcome(self) -> tuple[Any, BaseException | None]:
+        """(value, None) or (None, exception) of a call that is over; never waits, not even for its output to be shown."""
+        error = super().exception(0)
+        return (None, error) if error is not None else self._decoded(super().result(0))
+
+    def task_id(self, timeout: float | None = None) -> str:
+        """Under which `session.task` finds the call again, from any process. Waits until the operator has it on record; raises
+        the call's own error when it never will."""
+        return self._follower.uid().result(timeout)
+
+    def cancel_waiting(self) -> None:
+        """Cancel the call unless it runs on a node: the operator decides, and the future ends when it has."""
+        try:
+            self._engine.post(self._follower.cancel_waiting)
+        except TaskError:  # the session is closed, which has ended the future
+            return
+
+    def give_up(self, error: BaseException) -> None:
+        """End with this error now, and stop the call on its node."""
+        self.fail(error)
+        try:
+            self._engine.post(self._follower.cancel)
+        except TaskError:
+            return
+
     def exception(self, timeout: float | None = None) -> BaseException | None:
         error = super().exception(timeout)
-        return error if error is not None else self._decode(super().result(0))[1]
+        return error if error is not None else self._decoded(super().result(0))[1]
 
     def add_done_callback(self, fn: Callable[[Future[T]], object]) -> None:
         """As in the standard library, but never on the thread that carries everybody's results."""
@@ -64,18 +92,24 @@ class TaskFuture(Future[T]):
         else:
             fn(future)
 
-    def _decode(self, raw: Any) -> tuple[Any, BaseException | None]:
+    def _decoded(self, raw: Any) -> tuple[Any, BaseException | None]:
         with self._condition:
             if self._outcome is None:
-                self._outcome = decode(raw, self._name)
+                self._outcome = self._decode(raw)
                 self._result = None  # the bytes are no longer needed
             return self._outcome
+
+    def _decode(self, raw: Any) -> tuple[Any, BaseException | None]:
+        return decode(raw, self._name)
 
     # --- what its follower does, once ------------------------------------------------------------------------------------
 
     def settle(self, result: Result) -> None:
         if result.outcome == SUCCEEDED:
             unless_over(lambda: self.set_result(result))  # type: ignore[arg-type]
+        elif result.outcome == CANCELLED and self._follower.is_withdrawn:
+            if super().cancel():
+                self.set_running_or_notify_cancel()
         else:
             self._engine.call_back(lambda: self.fail(decode(result, self._name)[1] or TaskError(result.outcome)))
 
@@ -92,13 +126,17 @@ class RunFollower:
         self._connection: TaskConnection | None = None
         self._task: FollowedTask | None = None
         self._cancelled = False
+        self.is_withdrawn = False
+        """Its caller wants it cancelled if it does not run yet."""
+        self._error: SkyError | None = None
+        self._asked_uid: list[Future[str]] = []
         self._unregister = nothing
 
     def begin(self, submit: Callable[[TaskConnection], None]) -> Callable[[TaskConnection], None]:
         """`submit`, unless the future was cancelled before the loop got to it."""
 
         def begin(connection: TaskConnection) -> None:
-            if self._future.cancelled():
+            if self._future.done():
                 return
             self._connection = connection
             self._unregister = self._engine.on_close(self._closed)
@@ -111,10 +149,41 @@ class RunFollower:
         if self._task is not None:
             connection.cancel(self._task)
 
+    def cancel_waiting(self, connection: TaskConnection) -> None:
+        self.is_withdrawn = True
+        if self._task is not None:
+            connection.cancel(self._task, waiting_only=True)
+
+    def uid(self) -> Future[str]:
+        """The task's, once it has one. From any thread."""
+        asked: Future[str] = Future()
+
+        def ask(_: TaskConnection) -> None:
+            self._asked_uid.append(asked)
+            self._tell_uid()
+
+        self._engine.post(ask)
+        return asked
+
+    def _tell_uid(self) -> None:
+        if self._task is None and self._error is None and not self._future.done():
+            return
+        asked, self._asked_uid = self._asked_uid, []
+        for one in asked:
+            if self._task is not None:
+                one.set_result(self._task.uid)
+            elif self._error is not None:
+                one.set_exception(self._error)
+            else:
+                one.cancel()
+
     def accepted(self, task: FollowedTask) -> None:
         self._task = task
         if self._cancelled and self._connection is not None:
             self._connection.cancel(task)
+        elif self.is_withdrawn and self._connection is not None:
+            self._connection.cancel(task, waiting_only=True)
+        self._tell_uid()
 
     def results(self, results: Sequence[Result]) -> None:
         self._unregister()
@@ -128,10 +197,14 @@ class RunFollower:
 
     def failed(self, error: SkyError) -> None:
         self._unregister()
+        self._error = error
+        self._tell_uid()
         self._engine.fail(self._future.fail, error)
 
     def _closed(self) -> None:
-        self._future.fail(TaskError("the session was closed before the call ended; it goes on without a listener"))
+        self._error = TaskError("the session was closed before the call ended; it goes on without a listener")
+        self._tell_uid()
+        self._future.fail(self._error)
 
 
 def nothing() -> None:

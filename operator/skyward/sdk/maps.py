@@ -1,24 +1,23 @@
 """`map`: one task with many items, fed from the caller's iterator as results are taken out. Endless iterators are fine.
 
 The caller's thread does all that is the caller's: it pulls the iterator, pickles the items and unpickles the results.
-The loop's thread only moves bytes. The two meet in `_Feed`.
+The loop's thread only moves bytes. `MapWindow` is what the two ways of waiting share: a thread's (`MapIterator`) and a
+coroutine's (`AsyncMapIterator`).
 """
 
 from __future__ import annotations
 
-import threading
+import sys
 import time
-from collections import deque
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator
 from typing import Generic, Self, TypeVar
 
-from skyward.client.tasks import FollowedTask, Follower, TaskConnection
-from skyward.errors import SkyError, TaskError
+from skyward.errors import TaskError
 from skyward.sdk.engine import Engine
+from skyward.sdk.feeds import Chunk, Feed, Submit
 from skyward.sdk.futures import nothing
 from skyward.sdk.outcomes import decode
-from skyward_agent.wire.messages import Output, Result
+from skyward_agent.wire.messages import Result
 
 T = TypeVar("T")
 
@@ -36,100 +35,9 @@ _QUICK_S = 0.005
 """An iterator slower than this is pulled only when there is nothing to hand out."""
 _TOP_UP = 2
 
-Submit = Callable[[TaskConnection, tuple[bytes, ...], bool, Follower], None]
-"""Make the task: (connection, first items, more follow, follower)."""
 
-
-@dataclass(slots=True)
-class _Chunk:
-    items: tuple[bytes, ...]
-    last: bool
-
-
-class _Feed:
-    """The loop's half: sends chunks in order, and keeps results until they are taken."""
-
-    def __init__(self, engine: Engine, submit: Submit) -> None:
-        self.changed = threading.Condition()
-        self.ended: dict[int, Result] = {}
-        self.received = 0
-        self.received_bytes = 0
-        self.error: BaseException | None = None
-        self._engine = engine
-        self._submit = submit
-        self._connection: TaskConnection | None = None
-        self._task: FollowedTask | None = None
-        self._chunks: deque[_Chunk] = deque()
-        self._sent = 0
-        self._cancelled = False
-        self._unregister = nothing
-
-    def put(self, connection: TaskConnection, chunk: _Chunk) -> None:
-        if self._cancelled:
-            return
-        if self._connection is None:
-            self._connection = connection
-            self._unregister = self._engine.on_close(self._closed)
-            self._sent = len(chunk.items)
-            self._submit(connection, chunk.items, not chunk.last, self)
-            return
-        self._chunks.append(chunk)
-        self._send_chunks()
-
-    def cancel(self, connection: TaskConnection) -> None:
-        self._unregister()
-        self._cancelled = True
-        self._chunks.clear()
-        if self._task is not None:
-            connection.cancel(self._task)
-            connection.forget(self._task)
-
-    def _send_chunks(self) -> None:
-        while self._chunks and self._task is not None and self._connection is not None:
-            chunk = self._chunks.popleft()
-            self._connection.extend(self._task, self._sent, chunk.items, last=chunk.last)
-            self._sent += len(chunk.items)
-
-    def accepted(self, task: FollowedTask) -> None:
-        self._task = task
-        if self._cancelled and self._connection is not None:
-            self.cancel(self._connection)
-        self._send_chunks()
-
-    def results(self, results: Sequence[Result]) -> None:
-        for result in results:
-            self._engine.console.end(result.task, result.item)
-        with self.changed:
-            for result in results:
-                self.ended[result.item] = result
-                self.received += 1
-                self.received_bytes += len(result.value)
-            self.changed.notify_all()
-        task = self._task
-        if task is not None and not task.is_open and self.received >= task.items:
-            self._unregister()
-
-    def output(self, outputs: Sequence[Output]) -> None:
-        self._engine.console.write(outputs)
-
-    def failed(self, error: SkyError) -> None:
-        self._unregister()
-        self._engine.fail(self._fail, error)
-
-    def _fail(self, error: BaseException) -> None:
-        with self.changed:
-            self.error = self.error or error
-            self.changed.notify_all()
-
-    def _closed(self) -> None:
-        """An open map can never end without its feeder: it is cancelled, not left behind."""
-        if self._connection is not None:
-            self.cancel(self._connection)
-        self._fail(TaskError("the session was closed before the map ended; its remaining items are cancelled"))
-
-
-class MapIterator(Iterator[T], Generic[T]):
-    """Results in the order of the items. Closing it, or dropping it, cancels what has not ended."""
+class MapWindow(Generic[T]):
+    """One map as its caller holds it. One thread at a time."""
 
     def __init__(
         self,
@@ -138,15 +46,21 @@ class MapIterator(Iterator[T], Generic[T]):
         submit: Submit,
         *,
         name: str,
-        return_exceptions: bool,
-        timeout: float | None,
+        return_exceptions: bool = False,
+        eager: bool = False,
+        wake: Callable[[], None] = nothing,
+        on_error: Callable[[BaseException], None] | None = None,
     ) -> None:
+        """`eager` reads all items now. `wake` is called on the engine's threads whenever there is news; `on_error` with what
+        an item raised, before the caller gets it."""
+        self.feed = Feed(engine, submit, wake)
+        self.is_closed = False
         self._engine = engine
         self._items = items
         self._name = name
         self._return_exceptions = return_exceptions
-        self._deadline = None if timeout is None else time.monotonic() + timeout
-        self._feed = _Feed(engine, submit)
+        self._eager = eager
+        self._on_error = on_error
         self._chunk: list[bytes] = []
         self._chunk_bytes = 0
         self._chunk_since = 0.0
@@ -154,58 +68,76 @@ class MapIterator(Iterator[T], Generic[T]):
         self._taken = 0
         self._exhausted = False
         self._quick = True
-        self._closed = False
-        self._fill(_FIRST_CHUNK, _CHUNK_AGE_S)
+        self._fill(*((sys.maxsize, float("inf")) if eager else (_FIRST_CHUNK, _CHUNK_AGE_S)))
         if not self._exhausted:
             self._flush(last=False)
 
-    def __iter__(self) -> Self:
-        return self
-
-    def __next__(self) -> T:
-        while not self._closed:
+    def step(self) -> Result | None:
+        """The next result in order, or None: there is nothing to do but wait for news, or it is over and closed. Raises the
+        map's failure."""
+        while not self.is_closed:
             result = self._take()
             if result is not None:
                 if self._quick:
                     self._fill(_TOP_UP, _CHUNK_AGE_S)
-                return self._value(result)
+                return result
             if self._exhausted and self._taken >= self._pulled:
-                self._closed = True
+                self.is_closed = True
             elif self._may_pull():
                 self._fill(1, _CHUNK_AGE_S)
             else:
                 self._flush(last=False)
-                self._wait()
-        raise StopIteration
+                return None
+        return None
+
+    def value(self, result: Result) -> T:
+        value, error = decode(result, self._name)
+        if error is None:
+            return value  # type: ignore[no-any-return]
+        if self._on_error is not None:
+            self._on_error(error)
+        if self._return_exceptions:
+            return error  # type: ignore[return-value]
+        self.close()
+        raise error
+
+    def has_news(self) -> bool:
+        return self._taken in self.feed.ended or self.feed.error is not None
+
+    def has_all(self) -> bool:
+        """Every item has ended, whether taken or not, or none will."""
+        feed = self.feed
+        return self.is_closed or feed.error is not None or (self._exhausted and feed.received >= self._pulled)
+
+    def fail(self, error: BaseException) -> None:
+        """From any thread: what has not ended is cancelled, and whoever takes its result gets this error."""
+        self.feed.fail(error)
+        self._cancel()
+
+    def time_out(self) -> TimeoutError:
+        self.close()
+        return TimeoutError(f"{self._name}: the map's results did not all come in time; the rest is cancelled")
 
     def close(self) -> None:
         """Cancel what has not ended. Idempotent."""
-        if self._closed:
+        if self.is_closed:
             return
-        self._closed = True
-        if self._exhausted and self._taken >= self._pulled:
-            return
+        self.is_closed = True
+        if not (self._exhausted and self._taken >= self._pulled):
+            self._cancel()
+
+    def _cancel(self) -> None:
         try:
-            self._engine.post(self._feed.cancel)
+            self._engine.post(self.feed.cancel)
         except TaskError:  # the session is closed, which has cancelled it
             return
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    def __del__(self) -> None:
-        if not getattr(self, "_closed", True):
-            self.close()
 
     # --- taking out ------------------------------------------------------------------------------------------------------
 
     def _take(self) -> Result | None:
-        with self._feed.changed:
-            result = self._feed.ended.pop(self._taken, None)
-            error = self._feed.error
+        with self.feed.changed:
+            result = self.feed.ended.pop(self._taken, None)
+            error = self.feed.error
         if result is None and error is not None:
             self.close()
             raise error
@@ -213,37 +145,15 @@ class MapIterator(Iterator[T], Generic[T]):
             self._taken += 1
         return result
 
-    def _value(self, result: Result) -> T:
-        self._engine.console.flush()
-        value, error = decode(result, self._name)
-        if error is None:
-            return value  # type: ignore[no-any-return]
-        if self._return_exceptions:
-            return error  # type: ignore[return-value]
-        self.close()
-        raise error
-
-    def _wait(self) -> None:
-        left = None if self._deadline is None else self._deadline - time.monotonic()
-        with self._feed.changed:
-            if left is None or left > 0:
-                self._feed.changed.wait_for(self._has_news, left)
-                left = None if self._deadline is None else self._deadline - time.monotonic()
-            timed_out = not self._has_news() and left is not None and left <= 0
-        if timed_out:
-            self.close()
-            raise TimeoutError(f"{self._name}: the map's results did not all come in time; the rest is cancelled")
-
-    def _has_news(self) -> bool:
-        return self._taken in self._feed.ended or self._feed.error is not None
-
     # --- putting in --------------------------------------------------------------------------------------------------------
 
     def _may_pull(self) -> bool:
         return not self._exhausted and self._pulled - self._taken < self._window()
 
     def _window(self) -> int:
-        feed = self._feed
+        feed = self.feed
+        if self._eager:
+            return sys.maxsize
         if not feed.received_bytes:
             return WINDOW
         return min(WINDOW, max(_SMALLEST_WINDOW, _WINDOW_BYTES * feed.received // feed.received_bytes))
@@ -283,7 +193,81 @@ class MapIterator(Iterator[T], Generic[T]):
     def _flush(self, *, last: bool) -> None:
         if not self._chunk and not (last and self._pulled):
             return
-        chunk = _Chunk(tuple(self._chunk), last)
+        chunk = Chunk(tuple(self._chunk), last)
         self._chunk, self._chunk_bytes = [], 0
-        feed = self._feed
+        feed = self.feed
         self._engine.post(lambda connection: feed.put(connection, chunk))
+
+
+class MapIterator(Iterator[T], Generic[T]):
+    """Results in the order of the items. Closing it, or dropping it, cancels what has not ended."""
+
+    def __init__(
+        self,
+        engine: Engine,
+        items: Iterator[bytes],
+        submit: Submit,
+        *,
+        name: str,
+        return_exceptions: bool = False,
+        timeout: float | None = None,
+        eager: bool = False,
+        on_error: Callable[[BaseException], None] | None = None,
+    ) -> None:
+        self._console = engine.console
+        self._deadline = None if timeout is None else time.monotonic() + timeout
+        self._window: MapWindow[T] = MapWindow(
+            engine, items, submit, name=name, return_exceptions=return_exceptions, eager=eager, on_error=on_error
+        )
+
+    def __iter__(self) -> Self:
+        return self
+
+    def __next__(self) -> T:
+        window = self._window
+        while not window.is_closed:
+            result = window.step()
+            if result is not None:
+                self._console.flush()
+                return window.value(result)
+            if not window.is_closed:
+                self._wait()
+        raise StopIteration
+
+    def close(self) -> None:
+        """Cancel what has not ended. Idempotent."""
+        self._window.close()
+
+    def wait(self) -> None:
+        """Until every item has ended, taken or not."""
+        with self._window.feed.changed:
+            self._window.feed.changed.wait_for(self._window.has_all)
+
+    def has_all(self) -> bool:
+        return self._window.has_all()
+
+    def fail(self, error: BaseException) -> None:
+        """From any thread: what has not ended is cancelled, and whoever takes its result gets this error."""
+        self._window.fail(error)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __del__(self) -> None:
+        window = getattr(self, "_window", None)
+        if window is not None:
+            window.close()
+
+    def _wait(self) -> None:
+        left = None if self._deadline is None else self._deadline - time.monotonic()
+        window, changed = self._window, self._window.feed.changed
+        with changed:
+            if left is None or left > 0:
+                changed.wait_for(window.has_news, left)
+                left = None if self._deadline is None else self._deadline - time.monotonic()
+            timed_out = not window.has_news() and left is not None and left <= 0
+        if timed_out:
+            raise window.time_out()

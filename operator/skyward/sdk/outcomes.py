@@ -5,14 +5,17 @@ from __future__ import annotations
 import pickle
 from typing import Any
 
+from skyward.client.payloads import load
 from skyward.errors import (
     ChildDied,
     FunctionNotLoadable,
     NodeLost,
     OutOfMemory,
+    PayloadLost,
     PayloadTooLarge,
     RemoteError,
     ResultNotPicklable,
+    StorageFull,
     TaskCancelled,
     TaskError,
     TaskTimedOut,
@@ -20,6 +23,7 @@ from skyward.errors import (
 from skyward_agent.wire import messages
 from skyward_agent.wire.messages import Failure, Result
 
+_OF_PAYLOADS = (PayloadLost, PayloadTooLarge, StorageFull)
 _ERRORS: dict[str, type[TaskError]] = {
     messages.CANCELLED: TaskCancelled,
     messages.TIMED_OUT: TaskTimedOut,
@@ -28,8 +32,11 @@ _ERRORS: dict[str, type[TaskError]] = {
     messages.OUT_OF_MEMORY: OutOfMemory,
     messages.NOT_UNPICKLABLE: FunctionNotLoadable,
     messages.RESULT_NOT_PICKLABLE: ResultNotPicklable,
-    PayloadTooLarge.__name__: PayloadTooLarge,
+    **{kind.__name__: kind for kind in _OF_PAYLOADS},
 }
+
+
+_REMEDY = "add its package to spec.image.pip or, if it is a module of yours, send it along: sky.connect(modules=[...])"
 
 
 class RemoteTraceback(Exception):
@@ -48,20 +55,27 @@ def decode(result: Result, name: str) -> tuple[Any, BaseException | None]:
     if result.outcome == messages.SUCCEEDED:
         return _load_value(result, name)
     failure = result.failure or Failure(type=result.outcome, message="")
-    if result.outcome == messages.FAILED and _last_word(failure.type) != PayloadTooLarge.__name__:
+    if result.outcome == messages.FAILED and not _is_ours(failure.type):
         error = _load_exception(failure) or RemoteError(
             f"{failure.type}: {failure.message} (in {_where(result, name)})"
         )
     else:
         error = _typed(result, failure, name)
+    if isinstance(error, ModuleNotFoundError):
+        error.add_note(f"module {error.name!r} is not on the node: {_REMEDY}")
     if failure.traceback:
         error.__cause__ = RemoteTraceback(failure.traceback)
     return None, error
 
 
+def _is_ours(type_name: str) -> bool:
+    """A failure that no function raised: its payloads did not get through."""
+    return type_name.removeprefix("skyward.errors.") in {kind.__name__ for kind in _OF_PAYLOADS}
+
+
 def _load_value(result: Result, name: str) -> tuple[Any, BaseException | None]:
     try:
-        return pickle.loads(result.value), None  # noqa: S301  the user's own function made it, on the user's own node
+        return load(result.value), None  # the user's own function made it, on the user's own node
     except Exception as error:  # loading runs the user's code, which may raise anything
         module = f"; install {error.name!r} here too" if isinstance(error, ModuleNotFoundError) else ""
         problem = ResultNotPicklable(

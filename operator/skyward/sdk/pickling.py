@@ -8,24 +8,27 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
+import importlib
 import inspect
 import pickle
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import cloudpickle
 
-from skyward.errors import NotPicklable, PayloadTooLarge
+from skyward.client.payloads import keep_apart
+from skyward.errors import NotPicklable, PayloadTooLarge, UserError
 
 PROTOCOL = 5
 LIMIT_BYTES = 64 * 1024 * 1024
-"""The largest function, or arguments of one call, that may be sent."""
+"""The largest function that may be sent. Arguments may be larger: they travel as blobs."""
 _SIMPLE = frozenset({int, float, str, bytes, bool, type(None), complex})
 _INSTALLED = frozenset({"site-packages", "dist-packages"})
+Modules = tuple[ModuleType, ...]
 _OURS = frozenset({"skyward", "skyward_agent", "__main__"})
 
 _lock = threading.Lock()
@@ -34,24 +37,32 @@ _local_modules: tuple[int, tuple[ModuleType, ...]] = (-1, ())
 """The modules beside `__main__`, and how many modules were loaded when they were looked for."""
 
 
-def pickle_function(function: Callable[..., Any]) -> tuple[str, bytes]:
-    """(sha256 digest, bytes). Raises NotPicklable. Pickled anew each time: what the function refers to may have changed."""
+def pickle_function(function: Callable[..., Any], modules: Modules = ()) -> tuple[str, bytes]:
+    """(sha256 digest, bytes). Raises NotPicklable. Pickled anew each time: what the function refers to may have changed.
+    `modules` travel by value, besides those beside `__main__`."""
     if not callable(function):
         raise NotPicklable(f"{function!r:.80} is not a function")
-    data = _dumps(function, lambda: f"the function {name_of(function)}")
+    data = _dumps(function, lambda: f"the function {name_of(function)}", modules)
+    _check_limit(data, f"the function {name_of(function)}")
     return hashlib.sha256(data).hexdigest(), data
 
 
-def pickle_call(function: Callable[..., Any], args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> bytes:
-    """One work item: `(args, kwargs)`. Raises NotPicklable with the argument named."""
+def pickle_call(
+    function: Callable[..., Any],
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any],
+    modules: Modules = (),
+    apart: list[memoryview] | None = None,
+) -> bytes:
+    """One work item: `(args, kwargs)`. Large buffers go into `apart`, not copied, when that is given. Raises NotPicklable with
+    the argument named."""
     if all(type(value) in _SIMPLE for value in (*args, *kwargs.values())):
-        data = pickle.dumps((args, dict(kwargs)), protocol=PROTOCOL)
-        return _within_limit(data, lambda: f"the arguments of {name_of(function)}")
+        return pickle.dumps((args, dict(kwargs)), protocol=PROTOCOL)
     try:
-        return _dumps((args, dict(kwargs)), lambda: f"the arguments of {name_of(function)}")
+        return _dumps((args, dict(kwargs)), lambda: f"the arguments of {name_of(function)}", modules, apart)
     except NotPicklable:
         for label, value in _labelled(function, args, kwargs):
-            _dumps(value, lambda label=label: f"argument {label} of {name_of(function)}")  # type: ignore[misc]
+            _dumps(value, lambda label=label: f"argument {label} of {name_of(function)}", modules)  # type: ignore[misc]
         raise
 
 
@@ -62,22 +73,42 @@ def name_of(function: Callable[..., Any]) -> str:
     return str(name).replace("<locals>.", "")
 
 
-def _dumps(value: Any, what: Callable[[], str]) -> bytes:
-    with _lock, _local_modules_by_value():
+def own_modules(named: Iterable[ModuleType | str]) -> Modules:
+    """The modules that a caller named, as objects or by name. Raises UserError for one that there is not."""
+    return tuple(_own_module(one) for one in named)
+
+
+def _own_module(named: ModuleType | str) -> ModuleType:
+    if isinstance(named, ModuleType):
+        if sys.modules.get(named.__name__) is not named:
+            raise UserError(f"modules: {named.__name__!r} is not an imported module")
+        return named
+    if not isinstance(named, str):
+        raise UserError(f"modules: {named!r:.80} is neither a module nor the name of one")
+    try:
+        return importlib.import_module(named)
+    except ImportError as error:
+        raise UserError(f"modules: {named!r} cannot be imported here: {error}") from error
+
+
+def _dumps(
+    value: Any, what: Callable[[], str], modules: Modules, apart: list[memoryview] | None = None
+) -> bytes:
+    keep = None if apart is None else keep_apart(apart)
+    with _lock, _by_value(modules):
         try:
-            data: bytes = cloudpickle.dumps(value, protocol=PROTOCOL)
+            data: bytes = cloudpickle.dumps(value, protocol=PROTOCOL, buffer_callback=keep)
         except Exception as error:  # a `__reduce__` of the user's may raise anything
             raise NotPicklable(f"{what()} cannot be sent: {_one_line(error)}") from error
-    return _within_limit(data, what)
+    return data
 
 
-def _within_limit(data: bytes, what: Callable[[], str]) -> bytes:
+def _check_limit(data: bytes, what: str) -> None:
     if len(data) > LIMIT_BYTES:
         raise PayloadTooLarge(
-            f"{what()}: {len(data) / 2**20:.0f} MiB is over the limit of {LIMIT_BYTES // 2**20} MiB; "
-            "let the function read it from a file or a bucket instead"
+            f"{what}: {len(data) / 2**20:.0f} MiB is over the limit of {LIMIT_BYTES // 2**20} MiB; "
+            "pass what it carries as an argument instead"
         )
-    return data
 
 
 def _one_line(error: Exception) -> str:
@@ -107,16 +138,17 @@ def _labelled(
 
 
 @contextlib.contextmanager
-def _local_modules_by_value() -> Iterator[None]:
-    """While this holds, cloudpickle sends the user's own modules by value. Leaves the user's own registrations alone."""
+def _by_value(named: Modules) -> Iterator[None]:
+    """While this holds, cloudpickle sends the user's own modules by value: those beside `__main__`, and those that the caller
+    named. Leaves the user's own registrations alone."""
     already = cloudpickle.list_registry_pickle_by_value()
-    modules = [module for module in _find_local_modules() if module.__name__ not in already]
-    for module in modules:
+    modules = {module.__name__: module for module in (*_find_local_modules(), *named) if module.__name__ not in already}
+    for module in modules.values():
         cloudpickle.register_pickle_by_value(module)
     try:
         yield
     finally:
-        for module in modules:
+        for module in modules.values():
             cloudpickle.unregister_pickle_by_value(module)
 
 

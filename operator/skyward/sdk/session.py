@@ -6,15 +6,19 @@ import atexit
 import os
 import sys
 import weakref
+from collections.abc import Iterable
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import TYPE_CHECKING, Self
 
 from skyward.api import ObjectMeta, Pool
 from skyward.client.config import ClientConfig, config_path, load_config
 from skyward.client.tasks import RECONNECT_S
 from skyward.errors import Invalid, NotFound, PoolNotFound, SkyError
+from skyward.sdk.attached import AttachedFuture
 from skyward.sdk.engine import Engine
+from skyward.sdk.library import Library
+from skyward.sdk.pickling import own_modules
 from skyward.sdk.pool import PoolHandle
 
 if TYPE_CHECKING:
@@ -22,23 +26,38 @@ if TYPE_CHECKING:
 
 
 def connect(
-    config: str | Path | None = None, *, namespace: str | None = None, reconnect_s: float = RECONNECT_S
+    config: str | Path | None = None,
+    *,
+    namespace: str | None = None,
+    modules: Iterable[ModuleType | str] = (),
+    reconnect_s: float = RECONNECT_S,
 ) -> Session:
     """Connect to the operator that the configuration names: the argument, else SKYWARD_CONFIG, else the default file.
 
-    Raises NoConfig or OperatorUnreachable at once. A connection that breaks later is repaired for `reconnect_s`.
+    `modules`: modules of yours that the nodes lack; they travel with every call, like those beside your script. Raises
+    NoConfig or OperatorUnreachable at once. A connection that breaks later is repaired for `reconnect_s`.
     """
-    return Session(load_config(config_path(config, os.environ)), namespace=namespace, reconnect_s=reconnect_s)
+    found = load_config(config_path(config, os.environ))
+    return Session(found, namespace=namespace, modules=modules, reconnect_s=reconnect_s)
 
 
 class Session:
     """Use in `with`, or call `close`. Calls may come from any thread. Closing cancels maps, and leaves other calls that have not
     ended to themselves."""
 
-    def __init__(self, config: ClientConfig, *, namespace: str | None = None, reconnect_s: float = RECONNECT_S) -> None:
+    def __init__(
+        self,
+        config: ClientConfig,
+        *,
+        namespace: str | None = None,
+        modules: Iterable[ModuleType | str] = (),
+        reconnect_s: float = RECONNECT_S,
+    ) -> None:
+        self.modules = own_modules(modules)
         self._config = config
         self._namespace = namespace or config.namespace
         self._objects: ObjectClient | None = None
+        self.library = Library()
         self._engine = Engine(config, python=_python(), reconnect_s=reconnect_s, explain=self._explain)
         self._engine.start()
         reference = weakref.ref(self)
@@ -65,6 +84,28 @@ class Session:
     def pool(self, name: str, namespace: str | None = None) -> PoolHandle:
         """A handle; whether there is such a pool shows with the first call."""
         return PoolHandle(self, namespace or self._namespace, name)
+
+    def task(self, id: str) -> AttachedFuture:
+        """A task that this or another program submitted, by its id (`future.task_id()`) or its name: a future of its result, or
+        of the list of results of a map or broadcast. Raises NotFound at once when the operator has no such task, UserError
+        for one that this session follows already."""
+        future = self.attach(id)
+        try:
+            future.task_id()
+        except NotFound:
+            future = self.attach(self.task_uid(id))
+            future.task_id()
+        return future
+
+    def attach(self, uid: str) -> AttachedFuture:
+        """`task`, without waiting for the operator's answer."""
+        future = AttachedFuture(self._engine, uid)
+        self._engine.post(future.follower.begin(lambda connection: connection.attach(uid, future.follower)))
+        return future
+
+    def task_uid(self, name: str) -> str:
+        """The id of the task of that name. Raises NotFound."""
+        return str(self.objects.get("tasks", self._namespace, name)["metadata"]["uid"])
 
     def apply(self, manifest: str | Path) -> PoolHandle:
         """Create or change the one pool that a manifest declares: a path, or the text itself. Does not wait for it."""

@@ -122,7 +122,7 @@ def _as_written(spec: Json) -> Json:
         short = PoolSpec.model_validate(spec).model_dump(mode="json", by_alias=True, exclude_defaults=True)
     except ValueError:
         return spec
-    return {**spec, "providers": short["providers"]}
+    return {**spec, **{name: short[name] for name in ("providers", "offerings") if name in short}}
 
 
 def _section(title: str, value: Json) -> None:

@@ -296,7 +296,9 @@ def _say_how(config: Path, names: list[str]) -> None:
 
 
 def _is_local(pool: Json) -> bool:
-    return all(provider["name"] == "local" for provider in pool["spec"]["providers"])
+    from skyward.api import places_of
+
+    return all(place["name"] == "local" for place in places_of(pool["spec"]))
 
 
 def _message(pool: Json, type_: str) -> str:

@@ -2,32 +2,27 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.sqlite import insert
+import sqlite3
 
 from skyward.contracts import Credential, CredentialKind
-from skyward.store.tables import CredentialTable
-
-_TABLE = CredentialTable.metadata.tables["credentials"]
 
 
-def get(sql: Connection, hash_: str) -> Credential | None:
-    row = sql.execute(select(_TABLE).where(_TABLE.c.hash == hash_)).first()
+def get(raw: sqlite3.Connection, hash_: str) -> Credential | None:
+    row = raw.execute("SELECT kind, subject, expires_at, used_by FROM credentials WHERE hash = ?", (hash_,)).fetchone()
     if row is None:
         return None
-    return Credential(row.hash, CredentialKind(row.kind), row.subject, row.expires_at, row.used_by)
+    kind, subject, expires_at, used_by = row
+    return Credential(hash_, CredentialKind(kind), subject, expires_at, used_by)
 
 
-def put(sql: Connection, credential: Credential) -> None:
-    values = {
-        "kind": credential.kind.value,
-        "subject": credential.subject,
-        "expires_at": credential.expires_at,
-        "used_by": credential.used_by,
-    }
-    statement = insert(_TABLE).values(hash=credential.hash, **values)
-    sql.execute(statement.on_conflict_do_update(index_elements=[_TABLE.c.hash], set_=values))
+def put(raw: sqlite3.Connection, credential: Credential) -> None:
+    raw.execute(
+        "INSERT INTO credentials (hash, kind, subject, expires_at, used_by) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (hash) DO UPDATE SET kind = excluded.kind, subject = excluded.subject, "
+        "expires_at = excluded.expires_at, used_by = excluded.used_by",
+        (credential.hash, credential.kind.value, credential.subject, credential.expires_at, credential.used_by),
+    )
 
 
-def drop(sql: Connection, subject: str) -> None:
-    sql.execute(delete(_TABLE).where(_TABLE.c.subject == subject))
+def drop(raw: sqlite3.Connection, subject: str) -> None:
+    raw.execute("DELETE FROM credentials WHERE subject = ?", (subject,))

@@ -3,81 +3,86 @@
 from __future__ import annotations
 
 import json
+import sqlite3
 from collections.abc import Iterable
-from typing import Any
-
-from sqlalchemy import Connection, Row, delete, func, select
-from sqlalchemy.dialects.sqlite import insert
 
 from skyward.api import Reason
 from skyward.facts import Decision, DecisionKind, DecisionRecord
-from skyward.store.tables import DecisionTable
 
-_TABLE = DecisionTable.metadata.tables["decisions"]
-_KEY = ("uid", "verdict", "rule", "target", "at")
+_Row = tuple[str, str, str, str, str, str, str, str, str, float, float | None, int]
+_SELECT = "SELECT kind, uid, key, verdict, rule, reason, message, inputs, target, at, until, count FROM decisions "
+_PUT = (
+    "INSERT INTO decisions (kind, uid, key, verdict, rule, reason, message, inputs, target, at, until, count) "
+    "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?) ON CONFLICT (uid, verdict, rule, target, at) DO UPDATE SET "
+    "until = excluded.until, kind = excluded.kind, key = excluded.key, reason = excluded.reason, "
+    "message = excluded.message, inputs = excluded.inputs, count = excluded.count"
+)
 
 
-def of_object(sql: Connection, uid: str) -> tuple[DecisionRecord, ...]:
+def of_object(raw: sqlite3.Connection, uid: str) -> tuple[DecisionRecord, ...]:
     """Oldest first."""
-    rows = sql.execute(select(_TABLE).where(_TABLE.c.uid == uid).order_by(_TABLE.c.at, _TABLE.c.rule, _TABLE.c.target))
-    return _parse_all(rows)
+    return _parse_all(raw.execute(_SELECT + "WHERE uid = ? ORDER BY at, rule, target", (uid,)))
 
 
-def of_name(sql: Connection, kind: str, key: str) -> tuple[DecisionRecord, ...]:
+def of_name(raw: sqlite3.Connection, kind: str, key: str) -> tuple[DecisionRecord, ...]:
     """Of every object that had this name, oldest first."""
-    named = select(_TABLE).where(_TABLE.c["key"] == key, _TABLE.c.kind == kind)
-    return _parse_all(sql.execute(named.order_by(_TABLE.c.at, _TABLE.c.rule, _TABLE.c.target)))
+    return _parse_all(raw.execute(_SELECT + "WHERE key = ? AND kind = ? ORDER BY at, rule, target", (key, kind)))
 
 
-def last(sql: Connection, uid: str, decision: Decision) -> DecisionRecord | None:
-    same = (uid, decision.kind.value, decision.rule, decision.target)
-    columns = (_TABLE.c.uid, _TABLE.c.verdict, _TABLE.c.rule, _TABLE.c.target)
-    conditions = (column == value for column, value in zip(columns, same, strict=True))
-    found = sql.execute(select(_TABLE).where(*conditions).order_by(_TABLE.c.at.desc()).limit(1)).first()
-    return None if found is None else _parse(found)
+def last(raw: sqlite3.Connection, uid: str, decision: Decision) -> DecisionRecord | None:
+    found = raw.execute(
+        _SELECT + "WHERE uid = ? AND verdict = ? AND rule = ? AND target = ? ORDER BY at DESC LIMIT 1",
+        (uid, decision.kind.value, decision.rule, decision.target),
+    ).fetchone()
+    return None if found is None else _parse(*found)
 
 
-def standing(sql: Connection) -> tuple[DecisionRecord, ...]:
-    return _parse_all(sql.execute(select(_TABLE).where(_TABLE.c.until.is_(None)).order_by(_TABLE.c.at)))
+def standing(raw: sqlite3.Connection) -> tuple[DecisionRecord, ...]:
+    return _parse_all(raw.execute(_SELECT + "WHERE until IS NULL ORDER BY at"))
 
 
-def put(sql: Connection, record: DecisionRecord) -> None:
+def put(raw: sqlite3.Connection, record: DecisionRecord) -> None:
     decision = record.decision
-    values = {
-        "until": record.until,
-        "kind": record.kind,
-        "key": record.key,
-        "reason": decision.reason.value,
-        "message": decision.message,
-        "inputs": json.dumps(decision.inputs),
-        "count": record.count,
-    }
-    key = (record.uid, decision.kind.value, decision.rule, decision.target, record.at)
-    statement = insert(_TABLE).values(**dict(zip(_KEY, key, strict=True)), **values)
-    sql.execute(statement.on_conflict_do_update(index_elements=list(_KEY), set_=values))
+    what = (decision.kind.value, decision.rule, decision.reason.value, decision.message, json.dumps(decision.inputs))
+    raw.execute(
+        _PUT,
+        (record.kind, record.uid, record.key, *what, decision.target, record.at, record.until, record.count),
+    )
 
 
-def drop(sql: Connection, before: float, keep: int) -> int:
+def drop(raw: sqlite3.Connection, before: float, keep: int) -> int:
     """What stands is kept whatever its age."""
-    aged = sql.execute(delete(_TABLE).where(_TABLE.c.until < before)).rowcount
-    crowded = select(_TABLE.c.uid).group_by(_TABLE.c.uid).having(func.count() > keep)
-    for (uid,) in sql.execute(crowded).all():
-        ended = _TABLE.c.until.is_not(None)
-        newest = (
-            select(_TABLE.c.at).where(_TABLE.c.uid == uid, ended).order_by(_TABLE.c.at.desc()).offset(keep).limit(1)
-        )
-        edge = sql.execute(newest).scalar()
+    aged = raw.execute("DELETE FROM decisions WHERE until < ?", (before,)).rowcount
+    crowded = raw.execute("SELECT uid FROM decisions GROUP BY uid HAVING count(*) > ?", (keep,)).fetchall()
+    for (uid,) in crowded:
+        edge = raw.execute(
+            "SELECT at FROM decisions WHERE uid = ? AND until IS NOT NULL ORDER BY at DESC LIMIT 1 OFFSET ?",
+            (uid, keep),
+        ).fetchone()
         if edge is not None:
-            aged += sql.execute(delete(_TABLE).where(_TABLE.c.uid == uid, ended, _TABLE.c.at <= edge)).rowcount
+            ended = "DELETE FROM decisions WHERE uid = ? AND until IS NOT NULL AND at <= ?"
+            aged += raw.execute(ended, (uid, edge[0])).rowcount
     return aged
 
 
-def _parse_all(rows: Iterable[Row[Any]]) -> tuple[DecisionRecord, ...]:
-    return tuple(_parse(row) for row in rows)
+def _parse_all(rows: Iterable[_Row]) -> tuple[DecisionRecord, ...]:
+    return tuple(_parse(*row) for row in rows)
 
 
-def _parse(row: Row[Any]) -> DecisionRecord:
-    inputs = tuple((name, value) for name, value in json.loads(row.inputs))
-    decision = Decision(DecisionKind(row.verdict), row.rule, Reason(row.reason), row.message, inputs, row.target)
-    # A row's own `count` and `key` are methods of the tuple that it is.
-    return DecisionRecord(row.kind, row.uid, row._mapping["key"], decision, row.at, row.until, row._mapping["count"])
+def _parse(
+    kind: str,
+    uid: str,
+    key: str,
+    verdict: str,
+    rule: str,
+    reason: str,
+    message: str,
+    inputs: str,
+    target: str,
+    at: float,
+    until: float | None,
+    count: int,
+) -> DecisionRecord:
+    said = tuple((name, value) for name, value in json.loads(inputs))
+    decision = Decision(DecisionKind(verdict), rule, Reason(reason), message, said, target)
+    return DecisionRecord(kind, uid, key, decision, at, until, count)

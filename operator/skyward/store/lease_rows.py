@@ -2,22 +2,20 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
-from sqlalchemy import Connection, select
-from sqlalchemy.dialects.sqlite import insert
+import sqlite3
 
 from skyward.contracts import Lease
-from skyward.store.tables import LeaseTable
-
-_TABLE = LeaseTable.metadata.tables["leases"]
 
 
-def get(sql: Connection, name: str) -> Lease | None:
-    row = sql.execute(select(_TABLE).where(_TABLE.c.name == name)).first()
-    return None if row is None else Lease(row.name, row.holder, row.epoch, row.duration_s, row.renewals)
+def get(raw: sqlite3.Connection, name: str) -> Lease | None:
+    row = raw.execute("SELECT name, holder, epoch, duration_s, renewals FROM leases WHERE name = ?", (name,)).fetchone()
+    return None if row is None else Lease(*row)
 
 
-def put(sql: Connection, lease: Lease) -> None:
-    values = asdict(lease)
-    sql.execute(insert(_TABLE).values(values).on_conflict_do_update(index_elements=["name"], set_=values))
+def put(raw: sqlite3.Connection, lease: Lease) -> None:
+    raw.execute(
+        "INSERT INTO leases (name, holder, epoch, duration_s, renewals) VALUES (?, ?, ?, ?, ?) "
+        "ON CONFLICT (name) DO UPDATE SET holder = excluded.holder, epoch = excluded.epoch, "
+        "duration_s = excluded.duration_s, renewals = excluded.renewals",
+        (lease.name, lease.holder, lease.epoch, lease.duration_s, lease.renewals),
+    )

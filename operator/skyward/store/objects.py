@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar, cast
@@ -10,6 +9,7 @@ from typing import TypeVar, cast
 from skyward.api import KINDS, Event, Object, to_time
 from skyward.contracts import Change, Ids, Verb
 from skyward.errors import Conflict, HistoryExpired
+from skyward.store.database import Database
 from skyward.store.versions import Versions
 
 O = TypeVar("O", bound=Object)  # noqa: E741
@@ -39,8 +39,9 @@ class Retention:
 class Objects:
     """The objects inside one transaction. `changes` collects what it wrote."""
 
-    def __init__(self, raw: sqlite3.Connection, versions: Versions, ids: Ids, now: Callable[[], float]) -> None:
-        self._raw = raw
+    def __init__(self, database: Database, versions: Versions, ids: Ids, now: Callable[[], float]) -> None:
+        self._raw = database.raw
+        self._parsed = database.parsed
         self._versions = versions
         self._ids = ids
         self._now = now
@@ -49,14 +50,14 @@ class Objects:
     def get(self, kind: type[O], key: str) -> O | None:
         namespace, _, name = key.partition("/")
         row = self._row(kind.KIND, namespace, name)
-        return None if row is None else kind.model_validate_json(row[2])
+        return None if row is None else self._parsed.read(kind, row[2])
 
     def list(self, kind: type[O], namespace: str | None) -> tuple[O, ...]:
         rows = self._raw.execute(
             "SELECT body FROM objects WHERE kind = ? AND (? IS NULL OR namespace = ?) ORDER BY namespace, name",
             (kind.KIND, namespace, namespace),
         )
-        return tuple(kind.model_validate_json(body) for (body,) in rows)
+        return tuple(self._parsed.read(kind, body) for (body,) in rows)
 
     def put(self, obj: O, expect: str | None) -> O:
         meta = obj.metadata
@@ -92,7 +93,7 @@ class Objects:
 
     def _update(self, obj: O, row: tuple[str, int, str]) -> O:
         uid, stored_version, stored_body = row
-        old = type(obj).model_validate_json(stored_body)
+        old = self._parsed.read(type(obj), stored_body)
         meta = obj.metadata.replace(
             uid=obj.metadata.uid or uid,
             creation_timestamp=obj.metadata.creation_timestamp or old.metadata.creation_timestamp,
@@ -117,7 +118,7 @@ class Objects:
         row = self._row(obj.kind, meta.namespace, meta.name)
         if row is None or (meta.uid and meta.uid != row[0]):
             return  # gone, or another object took the name since
-        self._remove(type(obj).model_validate_json(row[2]))
+        self._remove(self._parsed.read(type(obj), row[2]))
 
     def version(self) -> int:
         (newest,) = self._raw.execute("SELECT max(resource_version) FROM changes").fetchone()

@@ -3,34 +3,31 @@
 from __future__ import annotations
 
 import json
-
-from sqlalchemy import Connection, delete, select
-from sqlalchemy.dialects.sqlite import insert
+import sqlite3
 
 from skyward.facts import Revision
-from skyward.store.tables import RevisionTable
-
-_TABLE = RevisionTable.metadata.tables["revisions"]
 
 
-def of_pool(sql: Connection, pool_uid: str) -> tuple[Revision, ...]:
-    rows = sql.execute(select(_TABLE).where(_TABLE.c.pool_uid == pool_uid).order_by(_TABLE.c.number))
+def of_pool(raw: sqlite3.Connection, pool_uid: str) -> tuple[Revision, ...]:
+    rows = raw.execute(
+        "SELECT number, template_hash, template, created_at, cause FROM revisions WHERE pool_uid = ? ORDER BY number",
+        (pool_uid,),
+    )
     return tuple(
-        Revision(row.pool_uid, row.number, row.template_hash, json.loads(row.template), row.created_at, row.cause)
-        for row in rows
+        Revision(pool_uid, number, template_hash, json.loads(template), created_at, cause)
+        for number, template_hash, template, created_at, cause in rows
     )
 
 
-def put(sql: Connection, revision: Revision) -> None:
-    values = {
-        "template_hash": revision.template_hash,
-        "template": json.dumps(revision.template, sort_keys=True),
-        "created_at": revision.created_at,
-        "cause": revision.cause,
-    }
-    statement = insert(_TABLE).values(pool_uid=revision.pool_uid, number=revision.number, **values)
-    sql.execute(statement.on_conflict_do_update(index_elements=["pool_uid", "number"], set_=values))
+def put(raw: sqlite3.Connection, revision: Revision) -> None:
+    template = json.dumps(revision.template, sort_keys=True)
+    raw.execute(
+        "INSERT INTO revisions (pool_uid, number, template_hash, template, created_at, cause) VALUES (?, ?, ?, ?, ?, ?) "
+        "ON CONFLICT (pool_uid, number) DO UPDATE SET template_hash = excluded.template_hash, "
+        "template = excluded.template, created_at = excluded.created_at, cause = excluded.cause",
+        (revision.pool_uid, revision.number, revision.template_hash, template, revision.created_at, revision.cause),
+    )
 
 
-def drop(sql: Connection, pool_uid: str, before: int) -> None:
-    sql.execute(delete(_TABLE).where(_TABLE.c.pool_uid == pool_uid, _TABLE.c.number < before))
+def drop(raw: sqlite3.Connection, pool_uid: str, before: int) -> None:
+    raw.execute("DELETE FROM revisions WHERE pool_uid = ? AND number < ?", (pool_uid, before))

@@ -16,6 +16,7 @@ from sqlalchemy.exc import DBAPIError, OperationalError
 from skyward.contracts import Change, Clock, Ids, Lease, Transaction
 from skyward.errors import LeadershipLost, StateUnusable, StoreUnavailable
 from skyward.store import schema
+from skyward.store.checkpoints import Checkpoints
 from skyward.store.database import Database, open_memory, open_reader, open_writer
 from skyward.store.identity import check_identity, known_installation
 from skyward.store.lock import StateLock
@@ -60,7 +61,10 @@ class SqlStore:
         self._installation = self._enter(installation)
         newest = self._view(database).version()
         batches = Batches(database, ids, clock.now, newest=newest, retention=retention, path=path)
-        self._writer = InlineWriter(batches, self._publish) if path is None else ThreadWriter(batches, self._publish)
+        if path is None:
+            self._writer: InlineWriter | ThreadWriter = InlineWriter(batches, self._publish)
+        else:
+            self._writer = ThreadWriter(batches, self._publish, Checkpoints(path, database.raw))
         self._readers = _Readers(path, self._view) if path is not None else None
 
     @property
@@ -77,10 +81,10 @@ class SqlStore:
         (newest,) = self._database.raw.execute("SELECT max(updated_at) FROM objects").fetchone()
         return newest or 0.0
 
-    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False) -> T:
+    async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         self._check_open()
         try:
-            return cast(T, await self._writer.run(work, power_safe))
+            return cast(T, await self._writer.run(work, power_safe, quick=quick))
         except LeadershipLost:
             self._lost()
             raise
@@ -130,15 +134,14 @@ class SqlStore:
 
     async def _read(self, work: Callable[[SqlTransaction], T]) -> T:
         self._check_open()
-        if self._readers is None:
-            with self._database.sql.begin():
-                return work(self._view(self._database))
+        if self._readers is None:  # one thread, and nothing in `work` waits: nobody writes meanwhile
+            return work(self._view(self._database))
         return await self._readers.run(work)
 
     def _enter(self, installation: str | None) -> str:
         """The installation's uid, made with the store."""
         raw = self._database.raw
-        with self._database.sql.begin():
+        with self._database.transaction():
             uid = installation or self._ids.uid()
             raw.execute("INSERT OR IGNORE INTO meta VALUES ('installation', ?)", (uid,))
             (stored,) = raw.execute("SELECT value FROM meta WHERE name = 'installation'").fetchone()
@@ -183,7 +186,7 @@ class _Readers:
             if database is None:
                 database = self._local.database = open_reader(self._path)
                 self._opened.append(database)
-            with database.sql.begin():
+            with database.transaction():
                 return work(self._view(database))
         except (sqlite3.OperationalError, OperationalError) as error:
             raise StoreUnavailable(f"the store could not be read: {error}") from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 from sqlalchemy import Column, Integer
 from sqlmodel import Field, Index, SQLModel, UniqueConstraint
 
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 4
 """Raised by every migration."""
 
 
@@ -113,7 +113,7 @@ class TaskTable(SQLModel, table=True):
         UniqueConstraint("uid", name="uq_tasks_uid"),
         UniqueConstraint("namespace", "name", name="uq_tasks_name"),
         UniqueConstraint("submitter", "key", name="uq_tasks_key"),
-        Index("ix_tasks_finished_at", "finished_at"),
+        Index("ix_tasks_finished_at", "finished_at", "ttl_s"),
         {"sqlite_autoincrement": True},  # a seq is never given again: it names a task also after its row is gone
     )
 
@@ -143,6 +143,12 @@ class TaskTable(SQLModel, table=True):
     failed: int
     cancelled: bool
     failures: str
+    policy: str = Field(sa_column_kwargs={"server_default": ""})
+    ttl_s: float = Field(sa_column_kwargs={"server_default": "3600"})
+    seconds: float = Field(sa_column_kwargs={"server_default": "0"})
+    cost_usd: float = Field(sa_column_kwargs={"server_default": "0"})
+    pool_generation: int = Field(sa_column_kwargs={"server_default": "0"})
+    template_hash: str = Field(sa_column_kwargs={"server_default": ""})
 
 
 class ItemTable(SQLModel, table=True):
@@ -165,6 +171,27 @@ class ItemTable(SQLModel, table=True):
     value: bytes | None = None
     failure: str | None = None
     exception: bytes | None = None
+    seconds: float | None = None
+    ready_at: float | None = None
+    """Of an item that waits to be tried again: not before."""
+    leased_at: float | None = None
+    """Of the newest attempt."""
+
+
+class AttemptTable(SQLModel, table=True):
+    """One attempt that did not succeed: those that did are told by their item."""
+
+    __tablename__ = "attempts"
+    __table_args__ = {"sqlite_with_rowid": False}
+
+    task: int = Field(primary_key=True)
+    item: int = Field(primary_key=True)
+    attempt: int = Field(primary_key=True)
+    node: str
+    outcome: str
+    at: float
+    seconds: float
+    failure: str
 
 
 class ArgumentTable(SQLModel, table=True):
@@ -182,3 +209,13 @@ class FunctionTable(SQLModel, table=True):
     digest: str = Field(primary_key=True)
     data: bytes
     put_at: float
+
+
+class BlobReferenceTable(SQLModel, table=True):
+    """A task whose arguments or results name this blob."""
+
+    __tablename__ = "blob_refs"
+    __table_args__ = (Index("ix_blob_refs_digest", "digest"), {"sqlite_with_rowid": False})
+
+    task: int = Field(primary_key=True)
+    digest: str = Field(primary_key=True)

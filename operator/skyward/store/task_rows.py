@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import sqlite3
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass, field, replace
 
-from skyward.api import TaskFailure
-from skyward.contracts import KEPT_FAILURES, EndRow, ItemRow, LeaseRow, TaskRow
-from skyward.store import batches, task_codec
-from skyward_agent.wire.messages import CANCELLED, SUCCEEDED, Result
+from skyward.api import TaskAttempt, TaskFailure, TaskItem
+from skyward.contracts import KEPT_FAILURES, ORDINARY, EndRow, ItemRow, LeaseRow, Rank, TaskRow
+from skyward.store import batches, blob_rows, task_codec
+from skyward_agent.wire.messages import CANCELLED, SUCCEEDED, Failure, Result
 
 _QUEUED, _LEASED, _ENDED = 0, 1, 2
 """Values of an item's `state`; the statements write them as numbers."""
 
 _LEASE = (
-    "UPDATE items SET state = 1, started = 0, attempt = new.column3, secret = new.column4, "
-    "node_uid = new.column5, node = new.column6 FROM (%s) AS new "
+    "UPDATE items SET state = 1, started = new.column7, attempt = new.column3, secret = new.column4, "
+    "node_uid = new.column5, node = new.column6, leased_at = new.column8 FROM (%s) AS new "
     "WHERE items.task = new.column1 AND items.item = new.column2 AND items.state = 0"
 )
 _START = (
@@ -27,7 +27,7 @@ _START = (
 _END = (
     "UPDATE items SET state = new.column6, counted = new.column7, outcome = new.column8, ended_at = new.column9, "
     "node = new.column10, value = new.column11, failure = new.column12, exception = new.column13, "
-    "started = 0, secret = NULL, node_uid = NULL FROM (%s) AS new "
+    "seconds = new.column14, ready_at = new.column15, started = 0, secret = NULL, node_uid = NULL FROM (%s) AS new "
     "WHERE items.task = new.column1 AND items.item = new.column2 AND items.state = new.column3 "
     "AND items.attempt = new.column4 AND items.secret IS new.column5"
 )
@@ -48,6 +48,7 @@ class SqlTaskRows:
         assert seq is not None
         self._add_items(seq, 0, task.items)
         batches.insert(self._raw, "INSERT INTO arguments", [(seq, index, data) for index, data in enumerate(arguments)])
+        blob_rows.note(self._raw, seq, arguments)
         return replace(task, seq=seq)
 
     def extend(self, seq: int, start: int, arguments: Sequence[bytes], *, open: bool, at: float) -> None:
@@ -55,6 +56,7 @@ class SqlTaskRows:
         self._add_items(seq, start, start + len(arguments))
         rows = [(seq, index, data) for index, data in enumerate(arguments, start)]
         batches.insert(self._raw, "INSERT INTO arguments", rows)
+        blob_rows.note(self._raw, seq, arguments)
         self._raw.execute("UPDATE tasks SET items = items + ?, open = ? WHERE seq = ?", (len(arguments), open, seq))
         self._finish(seq, at)
 
@@ -72,14 +74,24 @@ class SqlTaskRows:
 
     def unfinished(self) -> tuple[tuple[TaskRow, ...], tuple[ItemRow, ...]]:
         items = self._raw.execute(
-            "SELECT task, item, attempt, counted, state, secret, node_uid, node, started FROM items "
+            "SELECT task, item, attempt, counted, state, secret, node_uid, node, started, ready_at, leased_at FROM items "
             "WHERE task IN (SELECT seq FROM tasks WHERE finished_at IS NULL) AND state != 2 ORDER BY task, item"
         )
         rows = tuple(
             ItemRow(
-                task, item, attempt, counted, state == _LEASED, secret or "", node_uid or "", node or "", bool(started)
+                task,
+                item,
+                attempt,
+                counted,
+                state == _LEASED,
+                secret or "",
+                node_uid or "",
+                node or "",
+                bool(started),
+                ready_at,
+                leased_at or 0.0,
             )
-            for task, item, attempt, counted, state, secret, node_uid, node, started in items
+            for task, item, attempt, counted, state, secret, node_uid, node, started, ready_at, leased_at in items
         )
         return self._tasks("finished_at IS NULL"), rows
 
@@ -87,7 +99,9 @@ class SqlTaskRows:
 
     def lease(self, rows: Sequence[LeaseRow], at: float) -> tuple[bool, ...]:
         self._check_writable()
-        values = [(row.seq, row.item, row.attempt, row.secret, row.node_uid, row.node) for row in rows]
+        values = [
+            (row.seq, row.item, row.attempt, row.secret, row.node_uid, row.node, int(row.started), at) for row in rows
+        ]
         leased = batches.update(self._raw, _LEASE, values)
         for seq in sorted({row.seq for row, was_queued in zip(rows, leased, strict=True) if was_queued}):
             self._raw.execute("UPDATE tasks SET started_at = ? WHERE seq = ? AND started_at IS NULL", (at, seq))
@@ -110,22 +124,26 @@ class SqlTaskRows:
         for row, was_open in zip(rows, ended, strict=True):
             if was_open:
                 tallies[row.seq].count(row)
+                blob_rows.note(self._raw, row.seq, (row.value,))
+                if row.note is not None:
+                    self._raw.execute("INSERT OR REPLACE INTO attempts VALUES (?, ?, ?, ?, ?, ?, ?, ?)", _attempt(row))
         for seq in sorted(tallies):
             self._tally(seq, tallies[seq])
         return ended
 
-    def cancel(self, seq: int, at: float) -> tuple[int, ...]:
+    def cancel(self, seq: int, at: float, outcome: str = CANCELLED, failure: Failure | None = None) -> tuple[int, ...]:
         self._check_writable()
         rows = self._raw.execute("SELECT item FROM items WHERE task = ? AND state != 2 ORDER BY item", (seq,))
         items = tuple(item for (item,) in rows)
+        readable, _ = task_codec.dump_failure(failure)
         self._raw.execute(
-            "UPDATE items SET state = 2, outcome = ?, ended_at = ?, secret = NULL, node_uid = NULL "
+            "UPDATE items SET state = 2, outcome = ?, ended_at = ?, failure = ?, secret = NULL, node_uid = NULL "
             "WHERE task = ? AND state != 2",
-            (CANCELLED, at, seq),
+            (outcome, at, readable, seq),
         )
         self._raw.execute(
-            "UPDATE tasks SET cancelled = 1, open = 0, failed = failed + ? WHERE seq = ? AND finished_at IS NULL",
-            (len(items), seq),
+            "UPDATE tasks SET cancelled = ?, open = 0, failed = failed + ? WHERE seq = ? AND finished_at IS NULL",
+            (outcome == CANCELLED, len(items), seq),
         )
         self._finish(seq, at)
         return items
@@ -137,22 +155,53 @@ class SqlTaskRows:
         select = "SELECT item, outcome, attempt, node, value, failure, exception FROM items WHERE task = ? AND item = ?"
         return tuple(task_codec.to_result(uid, self._raw.execute(select, (seq, item)).fetchone()) for item in wanted)
 
+    def set_ranks(self, seq: int, ranks: Sequence[Rank]) -> None:
+        self._check_writable()
+        self._raw.execute("UPDATE tasks SET ranks = ? WHERE seq = ?", (task_codec.dump_ranks(ranks), seq))
+
+    def items(self, seq: int, start: int, limit: int) -> tuple[TaskItem, ...]:
+        attempts: dict[int, list[TaskAttempt]] = defaultdict(list)
+        page = (seq, start, start + limit)
+        for item, *columns in self._raw.execute(
+            "SELECT item, attempt, node, outcome, at, seconds, failure FROM attempts "
+            "WHERE task = ? AND item >= ? AND item < ? ORDER BY item, attempt",
+            page,
+        ):
+            attempts[item].append(task_codec.to_attempt(item, *columns))
+        rows = self._raw.execute(
+            "SELECT item, state, outcome, node, attempt, seconds, ended_at, failure FROM items "
+            "WHERE task = ? AND item >= ? AND item < ? ORDER BY item",
+            page,
+        )
+        return tuple(task_codec.to_item(*row, attempts=tuple(attempts[row[0]])) for row in rows)
+
     # --- retention ---------------------------------------------------------------------------------------------
 
-    def expired(self, before: float, keep: int, limit: int) -> tuple[int, ...]:
+    def expired(self, now: float, keep: int, limit: int) -> tuple[int, ...]:
         rows = self._raw.execute(
-            "SELECT seq FROM tasks WHERE finished_at < max(?, coalesce((SELECT finished_at FROM tasks "
-            "WHERE finished_at IS NOT NULL ORDER BY finished_at DESC LIMIT 1 OFFSET ?), 0)) ORDER BY finished_at LIMIT ?",
-            (before, keep - 1, limit),
+            "SELECT seq FROM tasks WHERE finished_at IS NOT NULL AND (finished_at + iif(ttl_s > 0, ttl_s, ?) < ? "
+            "OR finished_at < (SELECT finished_at FROM tasks WHERE finished_at IS NOT NULL "
+            "ORDER BY finished_at DESC LIMIT 1 OFFSET ?)) ORDER BY finished_at LIMIT ?",
+            (ORDINARY.ttl_s, now, keep - 1, limit),
         )
         return tuple(seq for (seq,) in rows)
 
     def remove(self, seqs: Sequence[int]) -> None:
         self._check_writable()
         for seq in seqs:
+            blob_rows.forget(self._raw, seq)
             self._raw.execute("DELETE FROM arguments WHERE task = ?", (seq,))
             self._raw.execute("DELETE FROM items WHERE task = ?", (seq,))
+            self._raw.execute("DELETE FROM attempts WHERE task = ?", (seq,))
             self._raw.execute("DELETE FROM tasks WHERE seq = ?", (seq,))
+
+    # --- blobs -------------------------------------------------------------------------------------------------
+
+    def named_blobs(self, digests: Collection[str]) -> frozenset[str]:
+        return blob_rows.named(self._raw, digests)
+
+    def names_blob(self, tasks: Collection[str], digest: str) -> bool:
+        return blob_rows.is_named_by(self._raw, digest, tasks)
 
     # --- functions ---------------------------------------------------------------------------------------------
 
@@ -189,9 +238,10 @@ class SqlTaskRows:
     def _tally(self, seq: int, tally: _Tally) -> None:
         ended = tally.succeeded + tally.failed
         self._raw.execute(
-            "UPDATE tasks SET succeeded = succeeded + ?, failed = failed + ?, finished_at = CASE "
+            "UPDATE tasks SET succeeded = succeeded + ?, failed = failed + ?, seconds = seconds + ?, "
+            "cost_usd = cost_usd + ?, finished_at = CASE "
             "WHEN open = 0 AND succeeded + failed + ? = items THEN ? ELSE finished_at END WHERE seq = ?",
-            (tally.succeeded, tally.failed, ended, tally.at, seq),
+            (tally.succeeded, tally.failed, tally.seconds, tally.cost_usd, ended, tally.at, seq),
         )
         if tally.notes:
             (stored,) = self._raw.execute("SELECT failures FROM tasks WHERE seq = ?", (seq,)).fetchone()
@@ -221,9 +271,13 @@ class _Tally:
     succeeded: int = 0
     failed: int = 0
     at: float = 0.0
+    seconds: float = 0.0
+    cost_usd: float = 0.0
     notes: list[TaskFailure] = field(default_factory=list)
 
     def count(self, row: EndRow) -> None:
+        self.seconds += row.seconds
+        self.cost_usd += row.cost_usd
         self.at = max(self.at, row.at)
         if row.outcome == SUCCEEDED:
             self.succeeded += 1
@@ -249,4 +303,13 @@ def _end_values(row: EndRow) -> batches.Row:
         row.value if row.outcome else None,
         failure if row.outcome else None,
         exception if row.outcome else None,
+        row.seconds if row.outcome else None,
+        row.ready_at,
     )
+
+
+def _attempt(row: EndRow) -> batches.Row:
+    assert row.note is not None
+    left = row.evidence or Failure(row.note.outcome, row.note.message)
+    readable = task_codec.dump_readable(left)
+    return (row.seq, row.item, row.attempt, row.note.node, row.note.outcome, row.at, row.seconds, readable)

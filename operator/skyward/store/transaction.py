@@ -23,8 +23,8 @@ class SqlTransaction:
     def __init__(
         self, database: Database, versions: Versions, ids: Ids, now: Callable[[], float], *, writable: bool
     ) -> None:
-        self._sql = database.sql
-        self._objects = Objects(database.raw, versions, ids, now)
+        self._raw = database.raw
+        self._objects = Objects(database, versions, ids, now)
         self._tasks = SqlTaskRows(database.raw, self._check_writable)
         self._writable = writable
 
@@ -58,67 +58,67 @@ class SqlTransaction:
         self._objects.prune(retention)
 
     def launch(self, launch_id: str) -> Launch | None:
-        return launches.get(self._sql, launch_id)
+        return launches.get(self._raw, launch_id)
 
     def launches(self) -> tuple[Launch, ...]:
-        return launches.get_all(self._sql)
+        return launches.get_all(self._raw)
 
     def put_launch(self, launch: Launch) -> None:
         self._check_writable()
-        launches.put(self._sql, launch)
+        launches.put(self._raw, launch)
 
     def drop_launch(self, launch_id: str) -> None:
         self._check_writable()
-        launches.drop(self._sql, launch_id)
+        launches.drop(self._raw, launch_id)
 
     def credential(self, hash_: str) -> Credential | None:
-        return credential_rows.get(self._sql, hash_)
+        return credential_rows.get(self._raw, hash_)
 
     def put_credential(self, credential: Credential) -> None:
         self._check_writable()
-        credential_rows.put(self._sql, credential)
+        credential_rows.put(self._raw, credential)
 
     def drop_credentials(self, subject: str) -> None:
         self._check_writable()
-        credential_rows.drop(self._sql, subject)
+        credential_rows.drop(self._raw, subject)
 
     def decisions(self, uid: str) -> tuple[DecisionRecord, ...]:
-        return decision_rows.of_object(self._sql, uid)
+        return decision_rows.of_object(self._raw, uid)
 
     def decisions_of(self, kind: str, key: str) -> tuple[DecisionRecord, ...]:
-        return decision_rows.of_name(self._sql, kind, key)
+        return decision_rows.of_name(self._raw, kind, key)
 
     def last_decision(self, uid: str, decision: Decision) -> DecisionRecord | None:
-        return decision_rows.last(self._sql, uid, decision)
+        return decision_rows.last(self._raw, uid, decision)
 
     def standing_decisions(self) -> tuple[DecisionRecord, ...]:
-        return decision_rows.standing(self._sql)
+        return decision_rows.standing(self._raw)
 
     def put_decision(self, record: DecisionRecord) -> None:
         self._check_writable()
-        decision_rows.put(self._sql, record)
+        decision_rows.put(self._raw, record)
 
     def drop_decisions(self, before: float, keep: int) -> int:
         self._check_writable()
-        return decision_rows.drop(self._sql, before, keep)
+        return decision_rows.drop(self._raw, before, keep)
 
     def revisions(self, pool_uid: str) -> tuple[Revision, ...]:
-        return revision_rows.of_pool(self._sql, pool_uid)
+        return revision_rows.of_pool(self._raw, pool_uid)
 
     def put_revision(self, revision: Revision) -> None:
         self._check_writable()
-        revision_rows.put(self._sql, revision)
+        revision_rows.put(self._raw, revision)
 
     def drop_revisions(self, pool_uid: str, before: int) -> None:
         self._check_writable()
-        revision_rows.drop(self._sql, pool_uid, before)
+        revision_rows.drop(self._raw, pool_uid, before)
 
     def lease(self, name: str) -> Lease | None:
-        return lease_rows.get(self._sql, name)
+        return lease_rows.get(self._raw, name)
 
     def put_lease(self, lease: Lease) -> None:
         self._check_writable()
-        lease_rows.put(self._sql, lease)
+        lease_rows.put(self._raw, lease)
 
     @property
     def tasks(self) -> TaskRows:

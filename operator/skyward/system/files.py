@@ -20,7 +20,7 @@ class SystemFiles:
         return _info(path.stat())
 
     def walk(self, root: Path) -> Sequence[Path]:
-        return sorted(self._entries(root))
+        return sorted(self._entries(root), key=lambda path: path.parts)  # the order of paths, but compared in C
 
     def _entries(self, directory: Path) -> list[Path]:
         found: list[Path] = []

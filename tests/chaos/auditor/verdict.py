@@ -24,6 +24,7 @@ def render(
     ]
     return {
         "seed": begin["seed"],
+        "profile": begin["profile"],
         "seconds": round(actions[-1]["at"] - begin["at"], 1),
         "kills": dict(Counter(record["kind"] for record in actions if record["op"] == "kill")),
         "stops": _count(actions, "stop"),

@@ -108,7 +108,7 @@ def latest(records: Iterable[DecisionRecord]) -> Chapter:
 
 
 def _provider(pool: Pool) -> Iterable[Line]:
-    names = ", ".join(dict.fromkeys(provider.name for provider in pool.spec.providers))
+    names = ", ".join(dict.fromkeys(provider.name for provider in pool.spec.places))
     good = {
         PoolCondition.PROVIDER_READY: f"{names} answers, and its listing is complete",
         PoolCondition.CAPACITY_AVAILABLE: f"{names} had capacity for its nodes",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from skyward.api import Node, NodeCondition, Task, TaskFailure, TaskPhase, is_true
+from skyward.api import Node, NodeCondition, Task, TaskCondition, TaskFailure, TaskPhase, find, is_true
 from skyward.apiserver.why.nodes import why_it_went
 from skyward.apiserver.why.pools import PoolFacts, pool_holds, pool_summary
 from skyward.apiserver.why.story import Chapter, Line, Story, about_other, chapter, counted, ref
@@ -60,6 +60,9 @@ def _waits(facts: TaskFacts) -> tuple[Line, ...]:
     name = facts.task.spec.pool
     if facts.pool is None:
         return (Line(f"there is no pool {name}: nothing will run it"),)
+    blocked = find(facts.task.status.conditions, TaskCondition.SCHEDULABLE)
+    if blocked is not None:
+        return (Line(blocked.message, reason=blocked.reason, about=f"pool/{name}"),)
     about = f"pool/{name}"
     ready = [node for node in facts.pool.nodes if is_true(node.status.conditions, NodeCondition.READY)]
     working = [node for node in ready if _takes_work(node)]

@@ -1,18 +1,16 @@
-"""Where machines come from: the provider part of a Pool's spec, with each driver's own options."""
+"""The local provider: nodes are directories and processes of this host."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator, model_validator
+from pydantic import Field, model_validator
 
 from skyward.api.base import Word
+from skyward.api.providers.base import ProviderOptions, ProviderSpec
 from skyward.api.quantities import Duration
 
 LOCAL = "local"
-SUPPORTED = (LOCAL,)
-KNOWN = (LOCAL, "container", "ssh", "aws", "digitalocean", "vastai", "verda")
-"""Every provider that has a name; the ones not in SUPPORTED are refused by name."""
 
 
 class LocalFaults(Word):
@@ -36,31 +34,18 @@ class LocalFaults(Word):
         return self
 
 
-class LocalOptions(Word):
+class LocalOptions(ProviderOptions):
     faults: LocalFaults = LocalFaults()
 
 
-class ProviderSpec(Word):
-    name: str
-    weight: Annotated[int, Field(ge=0, le=1000)] = 0
-    """Breaks ties between equally priced places; higher first."""
+class LocalProvider(ProviderSpec):
+    name: Literal["local"]
     options: LocalOptions = LocalOptions()
-    """Typed by each driver."""
-
-    @field_validator("name")
-    @classmethod
-    def _known(cls, name: str) -> str:
-        if name in SUPPORTED:
-            return name
-        if name in KNOWN:
-            raise ValueError(f"provider {name!r} is not supported by this version; supported: {', '.join(SUPPORTED)}")
-        raise ValueError(f"there is no provider {name!r}; supported: {', '.join(SUPPORTED)}")
 
     @model_validator(mode="before")
     @classmethod
     def _no_places_on_this_host(cls, data: Any) -> Any:
-        if isinstance(data, dict) and data.get("name") == LOCAL:
-            for field in ("region", "zone"):
-                if field in data:
-                    raise ValueError(f"{field}: the local provider has no regions or zones; leave it out")
+        for field in ("region", "zone"):
+            if isinstance(data, dict) and data.get(field) is not None:
+                raise ValueError(f"{field}: the local provider has no regions or zones; leave it out")
         return data
