@@ -18,6 +18,7 @@ from hack.benches.ready import ready  # noqa: E402
 from hack.benches.reconcile import reconcile  # noqa: E402
 from hack.benches.restart import restart  # noqa: E402
 from hack.benches.scale import scale  # noqa: E402
+from hack.benches.trace import trace  # noqa: E402
 
 BENCHES = {
     "agent": agent,
@@ -27,6 +28,7 @@ BENCHES = {
     "scale": scale,
     "reconcile": reconcile,
     "restart": restart,
+    "trace": trace,
 }
 
 

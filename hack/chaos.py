@@ -33,7 +33,10 @@ def main() -> int:
         "--min-kills", type=int, metavar="N", help="fail below so many kills (default 20 for each whole minute)"
     )
     parser.add_argument(
-        "--min-tasks", type=int, metavar="N", help="fail below so many items of work (default: the profile's for each minute)"
+        "--min-tasks",
+        type=int,
+        metavar="N",
+        help="fail below so many items of work (default: the profile's for each minute)",
     )
     parser.add_argument("--heal", type=float, default=60.0, help="seconds in which each step of rest must come true")
     parser.add_argument("--json", action="store_true", help="print the verdict only")

@@ -36,6 +36,7 @@ class OperatorProcess:
         self.state = directory / "state"
         self.config = directory / "config"
         self.log = directory / "operator.log"
+        self.program: tuple[str, ...] = (str(Path(sys.executable).with_name("skyward-operator")),)
         self._process: subprocess.Popen[bytes] | None = None
         self._client: ObjectClient | None = None
 
@@ -56,8 +57,7 @@ class OperatorProcess:
         self.manifests.mkdir(parents=True, exist_ok=True)
         self.config.unlink(missing_ok=True)
         self._disconnect()
-        command = Path(sys.executable).with_name("skyward-operator")
-        argv = [str(command), "run", "--manifests", str(self.manifests), "--state", str(self.state)]
+        argv = [*self.program, "run", "--manifests", str(self.manifests), "--state", str(self.state)]
         argv += ["--listen", listen, "--tasks", tasks, "--kubeconfig", str(self.config)]
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(

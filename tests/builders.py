@@ -91,7 +91,8 @@ def make_pool(
     **spec: Any,
 ) -> Pool:
     """A pool of the local provider. Further keywords are fields of its spec, by their Python names."""
-    spec.setdefault("providers", ({"name": LOCAL},))
+    if "offerings" not in spec:
+        spec.setdefault("providers", ({"name": LOCAL},))
     rollout = {"max_unavailable": max_unavailable, "max_surge": max_surge}
     return Pool(
         metadata=ObjectMeta(

@@ -1,6 +1,6 @@
 """The agent's body: carries out what its state machine commands, and tells it what happens.
 
-All runs on one event loop in one thread; only the spool's disk writes and the removal of directories leave it.
+All runs on one event loop in one thread; only its housekeeping leaves it.
 """
 
 from __future__ import annotations
@@ -8,18 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import platform
 import signal
 import socket
-import threading
+import sys
 from collections import deque
-from dataclasses import dataclass
 from pathlib import Path
 
 from skyward_agent import __version__
 from skyward_agent.children import AnyChild, Children
+from skyward_agent.housekeeping import Housekeeping
 from skyward_agent.link.gateway import GatewayLink
-from skyward_agent.link.spool import Spool
 from skyward_agent.payloads import Payloads
 from skyward_agent.runner.conversation import ChildEvents
 from skyward_agent.runner.groups import BY_GROUP, BY_WATCH
@@ -58,8 +56,8 @@ from skyward_agent.wire.messages import (
     Failure,
     Heartbeat,
     Lease,
-    Report,
 )
+from skyward_agent.wire.records import record
 
 _log = logging.getLogger("skyward_agent")
 OUTPUT_DELAY_S = 0.03
@@ -67,7 +65,7 @@ _SWEEPS = 100
 _SWEEP_PERIOD_S = 0.02
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AgentPlace:
     """The agent's home and what is known before anybody is asked."""
 
@@ -87,15 +85,11 @@ class Agent:
     def __init__(self, place: AgentPlace) -> None:
         self._place = place
         self._loop = asyncio.get_running_loop()
-        self._spool = Spool(place.home / "spool")
-        spooled = self._spool.load()
-        self._spooled = {report.id for report in spooled}
-        self._spool_changes: list[Report | AttemptId] = []
-        self._spool_wake = asyncio.Event()
+        self._house = Housekeeping(place.home, lambda: self._children.clear_away())
         self._machine = AgentMachine(
             cpus=place.cpus,
             now=self._loop.time(),
-            spooled=spooled,
+            spooled=self._house.found,
             orphan_timeout_s=place.orphan_timeout_s,
         )
         self._link = GatewayLink(place.home, self)
@@ -118,11 +112,10 @@ class Agent:
             self._child_died,
             self._child_yielded,
         )
-        self._children = Children(place.home, place.boot, place.children, events, self._spool_wake.set)
+        self._children = Children(place.home, place.boot, place.children, events, self._house.call)
         self._streams = Streams(self._link.yields, self._children.grant, self._payloads.keep, self._payloads.release)
         self._exit: asyncio.Future[ExitReason] = self._loop.create_future()
         self._news: deque[stimuli.Stimulus] = deque()
-        self._tidying = threading.Lock()
 
     async def run(self) -> ExitReason:
         """Until dismissed, superseded, told to end, or orphaned."""
@@ -137,7 +130,7 @@ class Agent:
                 self._gpu.run(),
                 self._probe.run(),
                 self._children.watch(lambda: self._configure, self._apply),
-                self._keep_house(),
+                self._house.run(),
                 self._await_update(),
             )
             running = [group.create_task(part) for part in parts]
@@ -148,7 +141,7 @@ class Agent:
         self._payloads.close()
         self._children.end()
         await self._end_strangers()
-        self._tidy()
+        self._house.tidy()
         return reason
 
     async def _reach_gateway(self) -> None:
@@ -182,12 +175,9 @@ class Agent:
             case Send(message):
                 self._link.say(message)
             case Forget(attempt):
-                if attempt in self._spooled:
-                    self._spooled.discard(attempt)
-                    self._change_spool(attempt)
+                self._house.forget(attempt)
             case SpoolReport(report):
-                self._spooled.add(report.id)
-                self._change_spool(report)
+                self._house.spool(report)
             case SpawnChild():
                 self._spawn(command)
             case TakeBack(lane, number):
@@ -221,7 +211,7 @@ class Agent:
             incarnation=self._place.incarnation,
             boot=self._place.boot,
             agent_version=__version__,
-            python=".".join(platform.python_version_tuple()[:2]),
+            python=f"{sys.version_info[0]}.{sys.version_info[1]}",
             host=socket.gethostname(),
             pid=os.getpid(),
             cpus=self._place.cpus,
@@ -374,22 +364,3 @@ class Agent:
     async def _await_update(self) -> None:
         await self._updater.next()
         self._apply(stimuli.Updated())
-
-    # --- the disk ------------------------------------------------------------------------------------------------
-
-    def _change_spool(self, change: Report | AttemptId) -> None:
-        self._spool_changes.append(change)
-        self._spool_wake.set()
-
-    async def _keep_house(self) -> None:
-        """Write and remove spooled reports, and remove what dead children left, beside the event loop."""
-        while True:
-            await self._spool_wake.wait()
-            self._spool_wake.clear()
-            await asyncio.to_thread(self._tidy)
-
-    def _tidy(self) -> None:
-        with self._tidying:  # the last time, a thread may still be at it
-            changes, self._spool_changes = self._spool_changes, []
-            self._spool.apply(changes)
-            self._children.clear_away()

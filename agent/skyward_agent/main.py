@@ -6,8 +6,8 @@ never runs an agent again.
 
 from __future__ import annotations
 
-import argparse
 import fcntl
+import gc
 import os
 import sys
 from pathlib import Path
@@ -16,20 +16,24 @@ from skyward_agent import __version__
 
 DISMISSED = "dismissed"
 """File that marks a home whose node has left."""
+_USAGE = "usage: skyward-agent run --home DIR | version"
+"""Read by hand: what parses command lines takes longer to load than the rest of this program's start."""
 
 
 def main(arguments: list[str] | None = None) -> None:
     """The command line. Exits 0 when there is nothing (more) to do, 1 with one line when it cannot run."""
-    parser = argparse.ArgumentParser(prog="skyward-agent", description="Runs tasks of a skyward pool on this node.")
-    commands = parser.add_subparsers(required=True, metavar="COMMAND", dest="command")
-    run = commands.add_parser("run", help="run until dismissed")
-    run.add_argument("--home", type=Path, required=True, help="the agent's directory")
-    commands.add_parser("version", help="print this agent's version")
-    chosen = parser.parse_args(arguments)
-    if chosen.command == "version":
-        print(__version__)  # noqa: T201 - what was asked for
-        return
-    home: Path = chosen.home.absolute()
+    match sys.argv[1:] if arguments is None else arguments:
+        case ["run", "--home", path]:
+            _run(Path(path).absolute())
+        case ["version"]:
+            print(__version__)  # noqa: T201 - what was asked for
+        case ["--help"]:
+            print(_USAGE)  # noqa: T201 - what was asked for
+        case _:
+            sys.exit(f"skyward-agent: {_USAGE}")
+
+
+def _run(home: Path) -> None:
     if not home.is_dir():
         sys.exit(f"skyward-agent: {home}: no such directory: bootstrap this node first")
     if (home / DISMISSED).exists():
@@ -38,8 +42,11 @@ def main(arguments: list[str] | None = None) -> None:
     if lock is None:
         sys.exit(0)
     (home / "agent.pid").write_text(f"{os.getpid()}\n")
+    gc.disable()  # what is loaded stays: to look through it for garbage, again and again, takes a tenth of the start
     from skyward_agent.service import run_agent  # slow to load, and a second start does not need it
 
+    gc.freeze()
+    gc.enable()
     sys.exit(run_agent(home))
 
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from skyward_agent.link.download import download
 from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.messages import AttemptId, Chunk, Fetch, Lease, More, Placed, Returned, Unavailable
 from skyward_agent.wire.parts import PACKING, PartFile, hand_over, sees
@@ -96,7 +97,7 @@ class Payloads:
 
     def connected(self, connection: FrameConnection, shared: str, proof: str) -> None:
         self._shared = shared if sees(shared, proof) else ""
-        self._receiver = BlobReceiver(connection.send, is_shared=bool(self._shared))
+        self._receiver = BlobReceiver(connection.send, is_shared=bool(self._shared), is_direct=True)
         self._sender = BlobSender(connection, self._find, self._spawn)
         for lease in self._waiting.values():
             for ref in self._needed.get(lease.id, ()):
@@ -143,7 +144,7 @@ class Payloads:
         part = await asyncio.to_thread(PartFile, self._path(ref.digest + _PART))
         try:
             name = await receiver.fetch(ref.digest, ref.size, _Arriving(part))
-            if name and not await asyncio.to_thread(self._fetch_file, name, ref):
+            if name and not await asyncio.to_thread(self._fetch_elsewhere, name, ref, part):
                 await receiver.fetch(ref.digest, ref.size, _Arriving(part), is_shared=False)
             if self._path(ref.digest).exists():
                 await asyncio.to_thread(part.remove)
@@ -154,6 +155,9 @@ class Payloads:
                 raise TransferError("its bytes are not those of its digest", "PayloadLost")
         finally:
             part.close()
+
+    def _fetch_elsewhere(self, name: str, ref: BlobRef, part: PartFile) -> bool:
+        return download(name, part) and part.received == ref.size if "://" in name else self._fetch_file(name, ref)
 
     def _fetch_file(self, name: str, ref: BlobRef) -> bool:
         """Take over a file that the operator laid down for us, and has checked."""

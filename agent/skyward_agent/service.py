@@ -9,7 +9,6 @@ import shutil
 import subprocess
 import sys
 import time
-import uuid
 from pathlib import Path
 
 import skyward_agent
@@ -76,7 +75,7 @@ def _prepare(home: Path, identity: Identity) -> AgentPlace:
         children=ChildPlace(sys.executable, str(library), tasks, environment, find_groups(home)),
         digest=library.name.removeprefix("lib-") if library.name.startswith("lib-") else "",
         boot=boot,
-        incarnation=uuid.uuid4().hex,
+        incarnation=os.urandom(16).hex(),
         cpus=len(os.sched_getaffinity(0)),
         orphan_timeout_s=_orphan_timeout(home, identity),
     )

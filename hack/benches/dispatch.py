@@ -34,7 +34,8 @@ _OWN = {OURS: "ours", "skyward, sockets": "ours_apart", "process pool": "on_proc
 _PEERS = {"ray": "on_ray", "dask": "on_dask", "celery": "on_celery"}
 _BEYOND = "ours_beyond"
 _LIMIT_S = 240.0
-_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1"}
+_QUIET = {"RAY_USAGE_STATS_ENABLED": "0", "DO_NOT_TRACK": "1", "RAY_worker_niceness": "0"}
+"""No telemetry; and Ray's workers run at everybody's priority."""
 
 Figures = dict[str, Any]
 
@@ -43,7 +44,8 @@ def dispatch(arguments: list[str]) -> dict[str, Any]:
     parser = argparse.ArgumentParser(prog="hack/bench dispatch", description="Calls and tasks per second.")
     parser.add_argument("--peers", action="store_true", help="Ray, Dask and Celery beside it, installed into .cache")
     options = parser.parse_args(arguments)
-    load = os.getloadavg()[0]
+    for number in (signal.SIGTERM, signal.SIGINT):  # ignored in a shell's background, and then nothing would be ended
+        signal.signal(number, _interrupt)
     systems = {name: measure(module, sys.executable) for name, module in _OWN.items()}
     if options.peers:
         systems |= {name: _measure_peer(module) for name, module in _PEERS.items()}
@@ -51,7 +53,6 @@ def dispatch(arguments: list[str]) -> dict[str, Any]:
     print(render(systems), file=sys.stderr)
     return {
         "goals": GOALS,
-        "load_before": round(load, 2),
         "systems": systems,
         "ours_divided_by": ratios(systems),
         "ours_beyond": beyond,
@@ -70,6 +71,7 @@ def measure(module: str, python: str | Path, extra: Mapping[str, str] = MappingP
         "PYTHONPATH": os.pathsep.join(map(str, (ROOT, ROOT / "operator", ROOT / "agent"))),
     }
     argv = [str(python), "-m", "hack.benches.peers.one", module, str(figures)]
+    load = os.getloadavg()[0]
     print(f"measuring {module} …", file=sys.stderr)
     with log.open("wb") as sink:
         process = subprocess.Popen(
@@ -79,7 +81,7 @@ def measure(module: str, python: str | Path, extra: Mapping[str, str] = MappingP
         problem = _how_it_ended(process)
     finally:
         end_all(str(directory))
-    found = _read(figures)
+    found = _read(figures) | {"load_before": round(load, 2)}
     if problem:
         found["left_out"] = f"{problem}: see {log}"
     else:
@@ -100,6 +102,10 @@ def _measure_peer(module: str) -> Figures:
         print(f"left out: {module}: {missing}", file=sys.stderr)
         return {"left_out": str(missing)}
     return measure(module, python, extra)
+
+
+def _interrupt(number: int, frame: object) -> None:
+    raise KeyboardInterrupt
 
 
 def _how_it_ended(process: subprocess.Popen[bytes]) -> str:

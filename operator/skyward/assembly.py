@@ -20,11 +20,11 @@ from skyward import controllers
 from skyward.api import ImageSpec, Node
 from skyward.api.providers import LOCAL
 from skyward.apiserver.server import ApiServer
-from skyward.blobs.local import LocalBlobs
+from skyward.blobs.opening import opened_blobs
 from skyward.bootstrap.agent_file import build_agent_file, digest_of
 from skyward.bootstrap.bootstrapper import SshBootstrapper
 from skyward.client.config import ClientConfig, render_config
-from skyward.contracts import Credentials, ManifestWriter, OutputLog, PoolFacts, TaskQueue
+from skyward.contracts import Blobs, Credentials, ManifestWriter, OutputLog, PoolFacts, TaskQueue
 from skyward.drivers.local.driver import LocalDriver
 from skyward.errors import UserError
 from skyward.facts import Ceilings
@@ -35,6 +35,7 @@ from skyward.intake.holding import HoldLimits
 from skyward.intake.snapshot import MARKER
 from skyward.intake.source import DirectorySource
 from skyward.kit.cache import ObjectCache
+from skyward.kit.catalog import Catalog
 from skyward.kit.directory import CachedNodes, pool_facts
 from skyward.kit.leadership import Leadership
 from skyward.kit.lifecycle import Component, Named, run_all
@@ -53,6 +54,9 @@ from skyward.system.keys import Keys, load_keys
 from skyward.system.processes import SystemProcesses
 
 _log = structlog.get_logger()
+
+_COLLECT_AFTER = (10_000, 10, 20)
+"""Allocations, and rounds of the younger generation, after which the garbage collector looks through each generation."""
 PYTHON = ".".join(platform.python_version_tuple()[:2])
 """The operator's own minor version: what nodes run when a pool says nothing."""
 
@@ -119,20 +123,23 @@ async def _serve(settings: Settings, world: _World) -> None:
     await cache.start()
     # What was read so far stays: a full collection would go through all of it, 0.4 s in one go with ten thousand nodes.
     gc.freeze()
+    # Tasks that wait live long: looked through as often as by default, they would double what a submit costs.
+    gc.set_threshold(*_COLLECT_AFTER)
     try:
-        await run_all(await _components(settings, world, cache), world.clock)
+        root, proof = settings.state / "payloads", world.ids.token()
+        async with opened_blobs(root, settings.payloads, clock=world.clock, proof=proof) as blobs:
+            await run_all(await _components(settings, world, cache, blobs), world.clock)
     finally:
         cache.stop()
 
 
-async def _components(settings: Settings, world: _World, cache: ObjectCache) -> list[Component]:
+async def _components(settings: Settings, world: _World, cache: ObjectCache, blobs: Blobs) -> list[Component]:
     """Everything that runs, in the order of its start: what others call comes before them, what users call comes last."""
     credentials = StoreCredentials(world.store, world.clock, world.ids)
     await credentials.add_user("admin", world.keys.token)
     output = MemoryOutputLog(now=world.clock.now)
-    queue, gateway = await _task_side(settings, world, cache, credentials, output)
+    queue, gateway = await _task_side(settings, world, cache, blobs, credentials, output)
     source = _source(settings, world)
-    apiserver = _apiserver(settings, world, source, queue, output, credentials)
     bootstrapper = SshBootstrapper(
         client_key=world.keys.ssh_private,
         task_endpoint=lambda: _join(gateway.address),
@@ -141,6 +148,8 @@ async def _components(settings: Settings, world: _World, cache: ObjectCache) -> 
     )
     drivers = {LOCAL: _local_driver(settings, world.clock, world.ids)}
     listings = Listings(drivers, world.store.installation, world.clock, world.ids)
+    catalog = Catalog(drivers, world.clock)
+    apiserver = _apiserver(settings, world, source, queue, output, credentials, catalog)
     deps = controllers.Deps(
         store=world.store,
         cache=cache,
@@ -162,6 +171,7 @@ async def _components(settings: Settings, world: _World, cache: ObjectCache) -> 
         ceilings=Ceilings(**settings.controllers.ceilings.model_dump()),
         creates_at_once=settings.controllers.creates_at_once,
         workers=settings.controllers.workers,
+        catalog=catalog,
         leadership=world.leadership,
     )
     return [
@@ -177,7 +187,12 @@ async def _components(settings: Settings, world: _World, cache: ObjectCache) -> 
 
 
 async def _task_side(
-    settings: Settings, world: _World, cache: ObjectCache, credentials: StoreCredentials, output: MemoryOutputLog
+    settings: Settings,
+    world: _World,
+    cache: ObjectCache,
+    blobs: Blobs,
+    credentials: StoreCredentials,
+    output: MemoryOutputLog,
 ) -> tuple[DurableQueue, Gateway]:
     # The queue asks about pools, the answer needs the gateway's sessions, and the gateway serves the queue.
     def directory(key: str) -> PoolFacts | None:
@@ -197,27 +212,12 @@ async def _task_side(
         ssl_context=world.keys.server_context(),
         node_name=_node_names(cache),
         installation=world.store.installation,
-        blobs=_blobs(settings, world),
+        blobs=blobs,
         agent_file=AgentFile(digest_of(build_agent_file()), build_agent_file()),
         lost_after_s=settings.controllers.agent_lease_s,
     )
     find_pool = pool_facts(cache, gateway, python=PYTHON)
     return queue, gateway
-
-
-def _blobs(settings: Settings, world: _World) -> LocalBlobs:
-    chosen = settings.payloads
-    root = settings.state / "payloads"
-    try:
-        return LocalBlobs(
-            root,
-            clock=world.clock,
-            proof=world.ids.token(),
-            limit_bytes=chosen.disk_bytes,
-            kept_bytes=chosen.disk_free_bytes,
-        )
-    except OSError as error:
-        raise UserError(f"{root} cannot be used ({error.strerror or error}): check its owner and its disk") from error
 
 
 def _source(settings: Settings, world: _World) -> DirectorySource:
@@ -245,6 +245,7 @@ def _apiserver(
     queue: TaskQueue,
     output: OutputLog,
     credentials: Credentials,
+    catalog: Catalog,
 ) -> ApiServer:
     host, port = split_address(settings.listen)
     return ApiServer(
@@ -257,6 +258,7 @@ def _apiserver(
         host=host,
         port=port,
         ssl_context=world.keys.server_context(),
+        catalog=catalog,
     )
 
 

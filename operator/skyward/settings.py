@@ -85,6 +85,12 @@ class PayloadSettings(_Group):
     """All of them together: a larger one is refused, and what finds no room is told so."""
     disk_free_bytes: int = Field(default=2**30, ge=0)
     """So much of the disk they leave to others, the operator's own database first of all."""
+    s3_bucket: str | None = None
+    """`BUCKET` or `BUCKET/PREFIX`: payloads are kept there, and pass through the directory. `disk_bytes` then limits the bucket
+    too. Credentials are found as AWS's own tools find them."""
+    s3_endpoint: str | None = None
+    """Of a service like S3 that is not AWS."""
+    s3_region: str | None = None
 
 
 class Settings(BaseSettings):

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import ssl
+from typing import cast
 
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.connection import FrameConnection
+from skyward_agent.wire.frames import encode
 from skyward_agent.wire.read_buffer import BUSY_BYTES, QUIET_BYTES
 from tests.agent.gateway import SERVER_NAME, Authority
 
@@ -45,3 +47,28 @@ def test_a_quiet_tls_connection_reads_into_little_memory_and_one_with_much_to_re
         assert buffers == [QUIET_BYTES, BUSY_BYTES, BUSY_BYTES]
 
     asyncio.run(body())
+
+
+def test_connections_read_into_the_same_memory_in_turn_and_what_is_unfinished_stays() -> None:
+    async def body() -> None:
+        heard: list[tuple[str, object]] = []
+        quiet = FrameConnection(lambda message: heard.append(("a", message)))
+        other = FrameConnection(lambda message: heard.append(("b", message)))
+        first, second = (b"".join(encode(wire.Function("digest", data * 100))) for data in (b"x", b"y"))
+
+        put(quiet, first + first[:50])
+        put(other, second)
+        put(other, second + second)
+        put(quiet, first[50:])
+
+        names = [(name, cast(wire.Function, message).data[:1]) for name, message in heard]
+        assert names == [("a", b"x"), ("b", b"y"), ("b", b"y"), ("b", b"y"), ("a", b"x")]
+        assert quiet._chunk is other._chunk is None
+        assert quiet.get_buffer(-1).obj is not other.get_buffer(-1).obj
+
+    asyncio.run(body())
+
+
+def put(connection: FrameConnection, data: bytes) -> None:
+    connection.get_buffer(-1)[: len(data)] = data
+    connection.buffer_updated(len(data))

@@ -7,6 +7,7 @@ import contextlib
 import ssl
 import threading
 from collections.abc import Callable, Coroutine, Iterator, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -14,6 +15,7 @@ import httpx
 
 from skyward.api import (
     FINALIZER,
+    Json,
     Object,
     ObjectMeta,
     Pool,
@@ -28,9 +30,10 @@ from skyward.api import (
 from skyward.apiserver import ApiServer
 from skyward.client.config import ClientConfig
 from skyward.contracts import Change, Manifest, Verb
-from skyward.errors import AlreadyExists, Conflict, HistoryExpired, Invalid, NotFound
-from skyward.facts import Decision, DecisionRecord, Revision
+from skyward.errors import AlreadyExists, Conflict, HistoryExpired, Invalid, NotFound, ProviderError
+from skyward.facts import Decision, DecisionRecord, Offering, Revision
 from skyward.gateway.output import MemoryOutputLog
+from skyward.kit.catalog import Catalog
 from skyward.system.clock import SystemClock, SystemIds
 from skyward.system.files import SystemFiles
 from skyward.system.keys import Keys, load_keys
@@ -218,6 +221,8 @@ class MemoryQueue:
     def __init__(self) -> None:
         self.kept: dict[str, Task] = {}
         self.holding: dict[str, int] = {}
+        self.parts: dict[str, tuple[TaskItem, ...]] = {}
+        """Items, where a test gives them."""
 
     def add(self, name: str, phase: TaskPhase = TaskPhase.RUNNING, namespace: str = "default") -> Task:
         meta = ObjectMeta(name=name, namespace=namespace, uid=f"task-{name}", creation_timestamp=to_time(NOW))
@@ -242,6 +247,8 @@ class MemoryQueue:
         task = self.kept.get(f"{namespace}/{name}")
         if task is None:
             return None
+        if task.key in self.parts:
+            return self.parts[task.key][start : start + limit]
         end = min(start + limit, task.status.items.queued)
         return tuple(TaskItem(index=index, phase=TaskPhase.QUEUED) for index in range(start, end))
 
@@ -254,6 +261,21 @@ class KnownTokens:
         return "admin" if token == TOKEN else None
 
 
+@dataclass
+class Shelf:
+    """As much of a driver as offers something."""
+
+    offered: tuple[Offering, ...] = ()
+    problem: str = ""
+    asked: list[Json] = field(default_factory=list)
+
+    async def offerings(self, options: Json) -> tuple[Offering, ...]:
+        self.asked.append(options)
+        if self.problem:
+            raise ProviderError(self.problem)
+        return self.offered
+
+
 class World:
     """A served world. `do` runs something on the server's loop, as the rooms behind it would."""
 
@@ -263,6 +285,9 @@ class World:
         self.queue = MemoryQueue()
         self.output = MemoryOutputLog()
         self.keys = keys
+        self.shelves: dict[str, Shelf] = {}
+        """What each provider offers."""
+        self.catalog = Catalog(self.shelves, SystemClock())  # type: ignore[arg-type]
         self.url = ""
         self._loop: asyncio.AbstractEventLoop | None = None
 
@@ -307,6 +332,7 @@ class World:
                 host="127.0.0.1",
                 port=0,
                 ssl_context=self.keys.server_context(),
+                catalog=self.catalog,
             )
 
             def ready() -> None:

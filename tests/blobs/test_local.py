@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import os
 import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
-from typing import Any
 
 import pytest
 
@@ -27,13 +26,13 @@ def opened(root: Path, clock: FakeClock | None = None) -> LocalBlobs:
 
 
 class TestLocal(BlobContract):
-    @pytest.fixture
-    def blobs(self, tmp_path: Path) -> Blobs:
+    @pytest.fixture(autouse=True)
+    def place(self, tmp_path: Path) -> None:
         self.root = tmp_path / "payloads"
-        return opened(self.root)
 
-    def reopened(self, blobs: Any) -> Blobs:
-        return opened(self.root)
+    @asynccontextmanager
+    async def opened(self) -> AsyncIterator[Blobs]:
+        yield opened(self.root)
 
 
 @pytest.fixture

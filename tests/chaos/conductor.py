@@ -34,7 +34,7 @@ from tests.chaos.user import User, known_verbs
 ROOT = Path(__file__).resolve().parents[2]
 _KILLS_PER_MINUTE = 20
 _OVERTIME = 1.4
-"""A run may take so much longer when it has not killed enough yet."""
+"""A run may take so much longer when it has not killed, or not done, enough yet."""
 _AUDIT_S = 60.0
 
 
@@ -102,18 +102,26 @@ class Conductor:
         if not stage.play(self._place.config.exists, run.heal_s):
             append(self._place.actions, "gave up", what="the operator did not start", after_s=run.heal_s, seen="")
             return
-        actors = [keep_running(self._start_workload, self._workload), killer.act()]
+        stage.enter(keep_running(self._start_workload, self._workload))
+        if self._profile.tasks_per_minute:
+            stage.play(self._place.ledger.exists, run.heal_s)
+        stage.enter(killer.act())
         if self._profile.has_people:
-            actors += [self._repository.act(), self._user.act()]
-        for actor in actors:
-            stage.enter(actor)
-        wanted = run.seconds / 60 * _KILLS_PER_MINUTE
+            stage.enter(self._repository.act())
+            stage.enter(self._user.act())
         stage.play(lambda: False, run.seconds)
-        stage.play(lambda: killer.kills >= wanted, run.seconds * (_OVERTIME - 1))
+        stage.play(self._is_enough, run.seconds * (_OVERTIME - 1))
         self._quieten()
         if rest.heal() and rest.be_witnessed() and rest.finish_work(self._is_work_finished) and rest.empty():
             stage.clear()
             self._supervisor.stop()
+
+    def _is_enough(self) -> bool:
+        assert self._killer is not None
+        minutes, ledger = self._run.seconds / 60, self._place.ledger
+        executed = ledger.read_bytes().count(b"\n") if ledger.exists() else 0
+        wanted = _KILLS_PER_MINUTE, self._profile.tasks_per_minute
+        return self._killer.kills >= wanted[0] * minutes and executed >= wanted[1] * minutes
 
     def _quieten(self) -> None:
         """The faults are over: everyone leaves and undoes what is half done; only the supervisors come back."""

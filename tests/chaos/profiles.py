@@ -37,7 +37,7 @@ class Profile:
     nodes: int
     """When nobody says how many."""
     tasks_per_minute: int = 0
-    """A run with fewer items than that proves too little."""
+    """A run with fewer items than that proves too little; nothing is broken before the first was begun."""
 
 
 EVERYTHING, QUEUE = "everything", "queue"
@@ -65,11 +65,11 @@ PROFILES: Mapping[str, Profile] = {
     # Much work, and only those who handle it are hit: each kill falls among hundreds of items in every state.
     QUEUE: Profile(
         pools=plan_work,
-        kills={Kind.OPERATOR: 3, Kind.AGENT: 4, Kind.CHILD: 9, Kind.WORKLOAD: 1},
-        stops={Kind.OPERATOR: 2, Kind.AGENT: 3, Kind.CHILD: 2},
-        stop_share=0.2,
+        kills={Kind.OPERATOR: 2, Kind.AGENT: 6, Kind.CHILD: 14, Kind.WORKLOAD: 1},
+        stops={Kind.OPERATOR: 1, Kind.AGENT: 3, Kind.CHILD: 3},
+        stop_share=0.15,
         disk_share=0.0,
-        pause_s=(0.5, 2.0),
+        pause_s=(0.3, 1.2),
         has_people=False,
         load=Load(under_way=1_500, longest_map=200, longest_s=0.003),
         nodes=3,

@@ -9,7 +9,7 @@ from typing import cast
 from skyward.api import Pool, PoolStatus
 from skyward.contracts import Clock
 from skyward.controllers.deps import Deps
-from skyward.controllers.numbers import Numbers
+from skyward.controllers.numbers import Numbers, are_mere_numbers
 from skyward.kit.cache import ObjectCache
 from skyward.store import memory_store
 from tests.builders import make_pool
@@ -64,3 +64,15 @@ def test_a_status_with_the_right_numbers_costs_no_pass() -> None:
     pool = make_pool().replace(status=PoolStatus(queued=3, running=2))
 
     assert woken(pool, queued=3, running=2, for_s=3_600.0) == []
+
+
+def test_what_a_pass_wrote_of_the_queue_alone_calls_for_no_other_pass() -> None:
+    before = make_pool().replace(status=PoolStatus(queued=1, running=2, busy=2))
+    after = before.replace(
+        status=PoolStatus(queued=3, running=4, busy=1), metadata=before.metadata.replace(resource_version="9")
+    )
+
+    assert are_mere_numbers(before, after)
+    assert not are_mere_numbers(before, after.replace(status=PoolStatus(queued=3, nodes=1)))
+    assert not are_mere_numbers(before, after.replace(metadata=after.metadata.replace(annotations={"a": "b"})))
+    assert not are_mere_numbers(before, after.replace(spec=after.spec.replace(nodes=7)))

@@ -13,6 +13,8 @@ from skyward.errors import InstanceNotFound, InsufficientCapacity, NotYet, Outco
 from skyward.facts import Instance, InstanceState, LaunchOutcome, LaunchRequest, Listing, Notice, Offering
 from tests.fakes.time import FakeClock
 
+SMALL, LARGE = Offering("local", "small", usd_per_hour=0.25), Offering("local", "large", usd_per_hour=0.50)
+
 
 @dataclass
 class Machine:
@@ -32,6 +34,7 @@ class Machine:
     epoch: int | None = None
     host_id: str = ""
     notice: Notice | None = None
+    offering: Offering = SMALL
 
 
 @dataclass
@@ -54,6 +57,8 @@ class Faults:
     get_errors: list[ProviderError] = field(default_factory=list)
     answers: Callable[[tuple[Instance, ...]], tuple[Instance, ...]] = lambda instances: instances
     """What becomes of the answer of a create call on its way."""
+    sold_out: Callable[[Offering], bool] = lambda offering: False
+    """Of which offerings there is nothing left."""
     capacity: int | None = None
     """The most machines that may exist at once."""
 
@@ -134,7 +139,7 @@ class FakeCloud:
         room = request.count
         if self.faults.capacity is not None:
             room = min(room, self.faults.capacity - len(self.alive))
-        if room <= 0:
+        if room <= 0 or self.faults.sold_out(request.offering):
             raise InsufficientCapacity("no capacity left", request.offering.id)
         self.created.append(request)
         machines = [self._make(request) for _ in range(room)]
@@ -144,7 +149,8 @@ class FakeCloud:
 
     def listing(self, provider: str, owner: str, started_at: float) -> Listing:
         now = self.clock.now()
-        visible = [m for m in self.alive.values() if m.owner == owner and m.visible_at <= now]
+        own = (m for m in self.alive.values() if m.owner == owner and m.offering.provider == provider)
+        visible = [m for m in own if m.visible_at <= now]
         shown = [machine for machine in visible if not self.faults.hides(machine.id)]
         return Listing(provider, tuple(self.picture(machine) for machine in shown), started_at, now)
 
@@ -175,15 +181,15 @@ class FakeCloud:
         else:
             state = InstanceState.UP if now >= machine.up_at else InstanceState.STARTING
         return Instance(
-            provider="local",
+            provider=machine.offering.provider,
             id=machine.id,
             launch=machine.launch,
             state=state,
             address="10.0.0.1" if state is InstanceState.UP else "",
             host_key="ssh-ed25519 AAAA",
             created_at=machine.created_at,
-            offering="small",
-            usd_per_hour=0.25,
+            offering=machine.offering.name,
+            usd_per_hour=machine.offering.usd_per_hour,
             pool=machine.pool,
             epoch=machine.epoch,
             host_id=machine.host_id,
@@ -203,6 +209,7 @@ class FakeCloud:
             visible_at=now + self._visibility_s,
             pool=request.pool,
             epoch=request.epoch,
+            offering=request.offering,
             host_id=next((host for host in self.hosts if host not in request.avoid_hosts), ""),
         )
         self._machines[machine.id] = machine
@@ -220,11 +227,14 @@ class FakeDriver:
         visibility_s: float = 0.0,
         max_count: int = 100,
         clock: Clock | None = None,
+        offerings: tuple[Offering, ...] = (SMALL, LARGE),
     ) -> None:
+        """One for each provider, all of the same one."""
         self._cloud = cloud
+        self._offerings = offerings
         self._clock: Clock = clock or cloud.clock
         self._facts = DriverFacts(
-            name="local",
+            name=offerings[0].provider,
             same_host=False,
             has_token=has_token,
             visibility_s=visibility_s,
@@ -240,10 +250,7 @@ class FakeDriver:
 
     async def offerings(self, options: Json) -> tuple[Offering, ...]:
         self._cloud.calls["offerings"] += 1
-        return (
-            Offering("local", "small", usd_per_hour=0.25),
-            Offering("local", "large", usd_per_hour=0.50),
-        )
+        return self._offerings
 
     async def create(self, request: LaunchRequest) -> LaunchOutcome:
         """The request arrives after half of the latency and its work is done then, whether or not anybody still listens."""
@@ -280,7 +287,7 @@ class FakeDriver:
             raise self._cloud.faults.list_errors.pop(0)
         if self._cloud.faults.listing_is_down:
             raise ProviderError("the cloud does not answer")
-        return self._cloud.listing("local", owner, started_at)
+        return self._cloud.listing(self._facts.name, owner, started_at)
 
     async def delete(self, instance_id: str) -> None:
         self._cloud.calls["delete"] += 1

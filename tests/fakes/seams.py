@@ -84,6 +84,10 @@ class SeamStore:
     def installation(self) -> str:
         return self._store.installation
 
+    @property
+    def is_idle(self) -> bool:
+        return False  # every write of a process is a place where it may die
+
     async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         async def call() -> T:
             self._seams.check_disk()
@@ -124,6 +128,10 @@ class SeamLeases:
     async def lead(self, take: Callable[[Transaction], Lease | None], lost: Callable[[], None]) -> Lease | None:
         await self._seams.check_alive()
         return await self._store.lead(take, lost)
+
+    @property
+    def is_idle(self) -> bool:
+        return False  # every write of a process is a place where it may die
 
     async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         await self._seams.check_alive()

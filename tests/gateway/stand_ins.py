@@ -149,7 +149,7 @@ class MemoryQueue:
         found = self._task(task)
         if waiting_only and any(uid == task for uid, _ in self.held_by):
             return
-        found.open = False
+        was_open, found.open = found.open, False
         ended = []
         for item in range(len(found.items)):
             if item in found.results:
@@ -164,6 +164,8 @@ class MemoryQueue:
             ended.append(result)
         self.waiting = deque(entry for entry in self.waiting if entry[0] != task)
         self._tell(ended)
+        if was_open and self.listener is not None:
+            self.listener.task_closed(task, len(found.items))
 
     async def accepted(self, task: str) -> Accepted:
         found = self._task(task)

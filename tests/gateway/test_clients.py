@@ -139,6 +139,27 @@ def test_an_open_map_grows_and_a_repeated_extend_adds_nothing() -> None:
     asyncio.run(main())
 
 
+def test_who_follows_an_open_map_hears_that_it_was_closed_by_somebody_else() -> None:
+    """Through the HTTP API, by its deadline, or with its pool: the queue alone knows."""
+
+    async def main() -> None:
+        async with running_world() as world:
+            agent = FakeAgent(world, world.add_node("n1"), echo).start()
+            owner = await connect(world, submit(mode="map", open=True))
+            task = (await owner.hears(Submitted)).task
+            follower = await connect(world, Attach(2, task))
+            await until(lambda: len(results_of(owner)) == len(results_of(follower)) == 1)
+
+            await world.queue.cancel(task)
+
+            for peer, count in ((owner, 1), (follower, 2)):
+                said = await peer.hears(Attached, count)
+                assert (said.request, said.task, said.items, said.open) == (0, task, 1, False)
+            await agent.stop()
+
+    asyncio.run(main())
+
+
 def test_cancel_ends_what_waits_and_says_so() -> None:
     async def main() -> None:
         async with running_world() as world:

@@ -261,12 +261,13 @@ def test_a_client_that_dies_in_the_middle_gives_its_room_back(tmp_path: Path) ->
 
 def test_a_blob_is_kept_as_long_as_a_task_names_it(tmp_path: Path) -> None:
     async def story(world: World) -> None:
-        caller = await client(world, submit(), submit(2, OTHER_REF))
+        caller = await client(world, submit())
         await upload(caller)
+        await caller.hears(Submitted)
+        caller.send(submit(2, OTHER_REF))
         await caller.hears(Fetch, 2)
         caller.send(chunk(OTHER, 0, OTHER_REF.digest))
-        await caller.hears(Submitted, 2)
-        del world.queue.tasks_by_uid[caller.all(Submitted)[1].task]
+        del world.queue.tasks_by_uid[(await caller.hears(Submitted, 2)).task]
 
         put_forward(world)
 

@@ -54,8 +54,12 @@ class Stage:
     def await_(self, claim: Callable[[], Any], what: str = "") -> None:
         self.do(until(claim, what))
 
+    def begin(self) -> None:
+        if not self._thread.is_alive():
+            self._thread.start()
+
     def start(self, nodes: int) -> None:
-        self._thread.start()
+        self.begin()
         self.do(self.world.start())
         for number in range(nodes):
             uid = self.do(self._add(f"n{number}"))
@@ -83,9 +87,11 @@ class Stage:
     def blobs_of_node(self, uid: str = "uid-n0") -> set[str]:
         return {path.name for path in (self.homes[uid].path / "blobs").iterdir()}
 
-    def stop(self) -> None:
+    def stop(self, last: Coroutine[Any, Any, None] | None = None) -> None:
         self.kill_agents()
         self.do(self.world.stop())
+        if last is not None:
+            self.do(last)
         self._loop.call_soon_threadsafe(self._loop.stop)
         self._thread.join()
         self._loop.run_until_complete(self._loop.shutdown_default_executor())

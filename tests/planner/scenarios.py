@@ -205,6 +205,18 @@ SCENARIOS = (
         comes_to_rest=False,
     ),
     Scenario(
+        "failing_template_at_rest",
+        "A pool that wants no node is not stalled by its template; wanting some again it is.",
+        _pool(2),
+        {
+            0: _version("2", broken=True),
+            45: ("the user scales to nothing", lambda world: world.edit(nodes=0)),
+            50: ("the user scales to one", lambda world: world.edit(nodes=1)),
+            55: ("the user scales to nothing again", lambda world: world.edit(nodes=0)),
+        },
+        ticks=60,
+    ),
+    Scenario(
         "lost_node",
         "A lost node is replaced while the others serve.",
         _pool(3),

@@ -143,6 +143,19 @@ def test_a_phase_that_never_ends_is_given_up(name: str) -> None:
     assert isinstance(plan(later, NOW + LONG_S).step, FailNode)
 
 
+KEEPS = make_pool(annotations={"skyward.dev/keep-on-failure": "true"})
+
+
+@pytest.mark.parametrize("name", [*STATES, "kept"])
+def test_no_state_is_looked_at_again_at_once_where_everything_is_visible_at_once(name: str) -> None:
+    kept = make_node(KEEPS, launch="launch-1", provider_id="instance-1", failure="it broke", unschedulable=True)
+    observed = STATES.get(name) or observe_node(kept, launch=make_launch([kept], created_at=NOW - 6))
+
+    planned = plan_node(observed, KEEPS, make_market(), replace(RULES, visibility_s=0, absence_s=0), NOW)
+
+    assert planned.requeue_after_s is None or planned.requeue_after_s >= 0.1
+
+
 def test_what_works_needs_no_second_look() -> None:
     planned = plan(ready_node(POOL))
 

@@ -279,6 +279,20 @@ def test_three_failures_of_a_template_that_never_worked_stop_it() -> None:
     assert condition(planned, PoolCondition.READY) == (Status.FALSE, Reason.TEMPLATE_FAILING)
 
 
+def test_a_pool_that_wants_no_node_is_not_stalled_by_its_template_and_forgets_no_failure() -> None:
+    records = [failed_node(make_pool(nodes=2), 0, at=NOW - 100 - number) for number in range(3)]
+
+    at_rest = plan(make_pool(nodes=0), *records)
+    again = plan(make_pool(nodes=2), *records)
+
+    assert (at_rest.actions, at_rest.requeue_after_s, at_rest.decisions) == ((), None, ())
+    assert all(update.status is None for update in at_rest.conditions if update.type == PoolCondition.STALLED)
+    assert condition(at_rest, PoolCondition.READY) == (Status.TRUE, Reason.AS_DESIRED)
+    assert condition(at_rest, PoolCondition.REMEDIATING) == (Status.FALSE, Reason.AS_DESIRED)
+    assert again.actions == ()
+    assert condition(again, PoolCondition.READY) == (Status.FALSE, Reason.TEMPLATE_FAILING)
+
+
 def test_a_stopped_template_takes_no_node_of_the_old_one() -> None:
     pool = make_pool(nodes=3)
     records = [failed_node(pool, 2, at=NOW - 1000 - number) for number in range(3)]

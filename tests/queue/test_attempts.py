@@ -444,8 +444,16 @@ def test_a_cancel_of_what_waits_leaves_a_task_alone_that_a_node_holds() -> None:
     run(scenario)
 
 
+class BusyStore(BrokenStore):
+    """A store that always writes something else, too."""
+
+    is_idle = False
+
+
 def test_a_caller_that_is_cancelled_leaves_memory_and_rows_in_step() -> None:
-    async def scenario(world: QueueWorld, queue: DurableQueue) -> None:
+    async def scenario(world: QueueWorld, _: DurableQueue) -> None:
+        world.store = BusyStore(world.store)
+        queue = await world.queue()
         await queue.submit(submission("k", b"0", b"1", mode="map"))
 
         caller = asyncio.ensure_future(queue.lease(holder(0), 1))

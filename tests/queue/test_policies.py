@@ -279,6 +279,65 @@ def test_a_selector_that_no_node_has_shows_as_a_condition_and_one_that_none_can_
     run(scenario)
 
 
+def test_the_time_of_a_block_is_that_at_which_it_began() -> None:
+    async def scenario(world: QueueWorld, queue: DurableQueue, clock: HandClock) -> None:
+        began = clock.now()
+        await queue.submit(submission("k", policy=Policy(selector={"zone": "b"})))
+        times = []
+        for held, zone in ((False, "a"), (False, "b"), (False, "a"), (True, "b"), (True, "b")):
+            await clock.advance(10.0)
+            world.nodes.facts = {"uid-0": NodeFacts(labels={"zone": zone})}
+            world.nodes.held = {POOL} if held else set()
+            queue.look_again(POOL)
+            times.append(
+                [one.last_transition_time.timestamp() - began for one in (await the_task(queue)).status.conditions]
+            )
+
+        assert times == [[0.0], [], [30.0], [30.0], [30.0]], "a new reason leaves the time"
+
+    run(scenario)
+
+
+def test_a_vacant_rank_without_a_spare_node_shows_as_a_condition() -> None:
+    async def scenario(world: QueueWorld, queue: DurableQueue, clock: HandClock) -> None:
+        world.nodes.facts = {f"uid-{n}": NodeFacts(labels={"node": f"hello-{n}"}) for n in range(3)}
+        await queue.submit(submission("k", mode="broadcast", policy=Policy(on_node_loss=REPLACE_RANK)))
+        for n in (0, 2):
+            (lease,) = await queue.lease(holder(n), 9)
+            await queue.report(holder(n), [done(lease.id)])
+        assert (await the_task(queue)).status.conditions == ()
+        await clock.advance(60.0)
+        del world.nodes.facts["uid-1"]
+
+        await queue.release("uid-1", "NodeLost", "gone", gone=True)
+
+        for _ in range(2):
+            (condition,) = (await the_task(queue)).status.conditions
+            assert (condition.reason, condition.last_transition_time.timestamp()) == (Reason.NO_SPARE_NODE, clock.now())
+        assert condition.message.startswith("rank 1 lost its node, and each node of pool default/hello has a rank")
+        world.nodes.facts["uid-7"] = NodeFacts(labels={"node": "hello-7"})
+        assert (await the_task(queue)).status.conditions == ()
+
+    run(scenario)
+
+
+def test_who_follows_an_open_map_is_told_that_it_takes_no_more_items() -> None:
+    async def scenario(world: QueueWorld, queue: DurableQueue, clock: HandClock) -> None:
+        late = await queue.submit(submission("late", mode="map", open=True, policy=Policy(deadline_s=5.0)))
+        unwanted = await queue.submit(submission("unwanted", b"0", b"1", mode="map", open=True))
+        whole = await queue.submit(submission("whole", mode="map", open=True))
+        await queue.extend(whole.task, 1, [], last=True)
+        for lease in await queue.lease(holder(0), 9):
+            await queue.report(holder(0), [done(lease.id)])
+
+        await queue.cancel(unwanted.task)
+        await clock.advance(6.0)
+
+        assert world.ear.closed == [(unwanted.task, 2), (late.task, 1)]
+
+    run(scenario)
+
+
 def test_a_held_queue_gives_nothing_out_and_what_runs_ends() -> None:
     async def scenario(world: QueueWorld, queue: DurableQueue, clock: HandClock) -> None:
         await queue.submit(submission("k", b"0", b"1", mode="map"))

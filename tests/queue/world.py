@@ -89,6 +89,7 @@ class HandClock:
 
     async def advance(self, seconds: float) -> None:
         """Let this much time go by, and whoever it wakes do what it has to."""
+        await settle()
         end = self.time + seconds
         while due := [at for at, event in self._sleepers if at <= end and not event.is_set()]:
             self.time = max(self.time, min(due))

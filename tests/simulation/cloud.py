@@ -11,7 +11,7 @@ from skyward.facts import Instance, InstanceState, LaunchOutcome, LaunchRequest,
 from tests.simulation.chance import Chance
 from tests.simulation.clock import SimClock
 from tests.simulation.faults import Faults
-from tests.simulation.profiles import PROVIDER, Profile
+from tests.simulation.profiles import Profile
 
 FOREIGN = "another installation"
 FAR = math.inf
@@ -160,13 +160,15 @@ class Cloud:
         machine.gone_at = now + self._between(self.profile.deletion_s)
         self._stopped(machine, "deleted")
 
-    def read(self, owner: str, staleness_s: float) -> tuple[Instance, ...]:
+    def read(self, provider: str, owner: str, staleness_s: float) -> tuple[Instance, ...]:
         """As one replica knows it: everything as it was so long ago."""
         at = self.clock.now() - staleness_s
         shown = tuple(
             self._picture(machine, at)
             for machine in self.machines.values()
-            if owner in (machine.owner, "") and machine.created_at <= at < machine.gone_at + self.profile.shows_gone_s
+            if machine.offering.provider == provider
+            and owner in (machine.owner, "")
+            and machine.created_at <= at < machine.gone_at + self.profile.shows_gone_s
         )
         return self.told(shown)
 
@@ -177,11 +179,17 @@ class Cloud:
             return None
         return self._picture(machine, at)
 
-    def offerings(self) -> tuple[Offering, ...]:
+    def offerings(self, provider: str) -> tuple[Offering, ...]:
+        dearness = self.profile.dearness(provider)
         return tuple(
-            Offering(PROVIDER, name, capacity_type="spot" if name == "spot" else "on-demand", usd_per_hour=price)
+            Offering(provider, name, capacity_type="spot" if name == "spot" else "on-demand", usd_per_hour=price * dearness)
             for name, price in self.prices.items()
         )
+
+    def provider_of(self, instance_id: str) -> str:
+        """Empty for a machine that no reading can show any more."""
+        machine = self.machines.get(instance_id)
+        return "" if machine is None else machine.offering.provider
 
     # --- what happens without us ------------------------------------------------------------------------------------------
 
@@ -197,7 +205,7 @@ class Cloud:
 
     def add(self, name: str, owner: str, launch: str, pool_uid: str) -> Machine:
         now = self.clock.now()
-        machine = Machine(name, owner, launch, pool_uid, now, now, Offering(PROVIDER, "small"), extra=True)
+        machine = Machine(name, owner, launch, pool_uid, now, now, Offering(self.profile.providers[0], "small"), extra=True)
         self.machines[name] = machine
         self.on_effect("appeared", machine)
         return machine
@@ -244,7 +252,7 @@ class Cloud:
     def _picture(self, machine: Machine, at: float) -> Instance:
         state = machine.state(at)
         return Instance(
-            provider=PROVIDER,
+            provider=machine.offering.provider,
             id=machine.id,
             launch=machine.launch,
             state=state,

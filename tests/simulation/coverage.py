@@ -117,7 +117,6 @@ POINTS = frozenset(
         "at-most-once leased",
         "broadcast done",
         "rank replaced",
-        "vacant rank taken over",
         "item tried again after a pause",
         "results read",
         "report made up",

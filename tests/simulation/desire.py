@@ -6,6 +6,7 @@ that was doubtful (unreadable, another directory, Git at work, no marker) or sho
 
 from __future__ import annotations
 
+import json
 from collections import defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
@@ -50,31 +51,34 @@ class Wish:
     def with_pause(self, paused: bool) -> Wish:
         return replace(self, more=tuple(line for line in self.more if line != PAUSED) + (PAUSED,) * paused)
 
-    def spec(self) -> Json:
+    def spec(self, where: Json) -> Json:
         """For the API; without what only files say here."""
         return {
             "nodes": self.nodes,
-            "provider": "local",
+            **where,
             "drainTimeout": "1m",
             "rollout": {"maxUnavailable": self.unavailable, "maxSurge": self.surge},
             "image": {"env": {"VERSION": str(self.version)}},
         }
 
-    def text(self) -> str:
+    def text(self, where: Json) -> str:
         marks = (*((("reconcile-requested-at", self.asked_at),) if self.asked_at else ()), *self.marks)
         annotations = ", ".join(f'skyward.dev/{name}: "{value}"' for name, value in marks)
         annotations = f", annotations: {{{annotations}}}" if marks else ""
         rollout = f", {self.rollout}" if self.rollout else ""
+        places = "".join(f"  {name}: {said if isinstance(said, str) else json.dumps(said)}\n" for name, said in where.items())
         return (
             f"apiVersion: skyward.dev/v1alpha1\nkind: Pool\nmetadata: {{name: {self.name}{annotations}}}\n"
-            f"spec:\n  nodes: {self.nodes}\n  provider: local\n  drainTimeout: 1m\n"
+            f"spec:\n  nodes: {self.nodes}\n{places}  drainTimeout: 1m\n"
             f"  rollout: {{maxUnavailable: {self.unavailable}, maxSurge: {self.surge}{rollout}}}\n"
             f'  image: {{env: {{VERSION: "{self.version}"}}}}\n' + "".join(f"  {line}\n" for line in self.more)
         )
 
 
 class Desire:
-    def __init__(self, files: MemoryFiles, clock: SimClock) -> None:
+    def __init__(self, files: MemoryFiles, clock: SimClock, where: Json) -> None:
+        """`where`: the part of every spec that says where nodes are made."""
+        self.where = where
         self.wishes: dict[str, Wish] = {}
         """What is in the files, or would be if nobody had broken them."""
         self.history: dict[str, list[Wish]] = {}
@@ -103,7 +107,7 @@ class Desire:
         self._edited.pop(wish.name, None)
         self._spoiled.discard(wish.name)
         self.history.setdefault(wish.name, []).append(wish)
-        self._files.put(self.path(wish.name), wish.text())
+        self._files.put(self.path(wish.name), wish.text(self.where))
 
     def change(self, name: str, **changes: object) -> None:
         self.put(replace(self.wishes[name], **changes))  # type: ignore[arg-type]
@@ -139,7 +143,7 @@ class Desire:
 
     def data(self, wish: Wish) -> bytes:
         """What its file says when nothing is wrong with it."""
-        return self._edited.get(wish.name) or wish.text().encode()
+        return self._edited.get(wish.name) or wish.text(self.where).encode()
 
     # --- what happens to the files -----------------------------------------------------------------------------------
 

@@ -19,19 +19,19 @@ T = TypeVar("T")
 class SimDriver:
     """Implements `contracts.Driver`."""
 
-    def __init__(self, network: Network, process: Process, clock: Clock) -> None:
+    def __init__(self, network: Network, process: Process, clock: Clock, provider: str) -> None:
         self._network = network
         self._cloud = network.cloud
         self._process = process
         self._clock = clock
-        self._facts = network.cloud.profile.facts
+        self._facts = network.cloud.profile.facts(provider)
 
     @property
     def facts(self) -> DriverFacts:
         return self._facts
 
     async def offerings(self, options: Json) -> tuple[Offering, ...]:
-        return await self._call("offerings", self._cloud.offerings)
+        return await self._call("offerings", lambda: self._cloud.offerings(self._facts.name))
 
     async def create(self, request: LaunchRequest) -> LaunchOutcome:
         def arrive() -> LaunchOutcome:
@@ -55,7 +55,7 @@ class SimDriver:
     async def list(self, owner: str) -> Listing:
         started_at = self._clock.now()
         staleness_s = self._network.staleness_s()
-        instances = await self._call("list", lambda: self._cloud.read(owner, staleness_s))
+        instances = await self._call("list", lambda: self._cloud.read(self._facts.name, owner, staleness_s))
         listing = Listing(self.facts.name, instances, started_at, self._clock.now())
         self._network.watch.listed(self._process, listing)
         return listing

@@ -136,7 +136,7 @@ async def _write(world: World, wish: Wish, edit: Edit | None, says: Callable[[Po
 
     def call(operator: Operator) -> Awaitable[Pool]:
         if edit is None:
-            body = {"metadata": {"name": wish.name}, "spec": wish.spec()}
+            body = {"metadata": {"name": wish.name}, "spec": wish.spec(world.desire.where)}
             return _pools(operator).create("default", body, dry_run=False)
         return _pools(operator).update("default", wish.name, edit, dry_run=False, user=_USER)
 

@@ -17,6 +17,7 @@ from enum import StrEnum
 from typing import Any, TypeVar
 
 from tests.simulation.callbacks import Callback, Timer
+from tests.simulation.livelock import Watch
 
 T = TypeVar("T")
 START = 1_800_000_000.0
@@ -69,6 +70,7 @@ class SimLoop(asyncio.BaseEventLoop):
         self.steps = 0
         self.problems: list[str] = []
         """What asyncio itself complained about."""
+        self._watch = Watch()
         self._ready: deque[Callback] = deque()
         self._timers: list[tuple[float, int, Timer]] = []
         """A heap. Those that are due at one instant come in the order in which they were set."""
@@ -148,6 +150,7 @@ class SimLoop(asyncio.BaseEventLoop):
         now = self._now
         while timers and timers[0][0] <= now:
             ready.append(heapq.heappop(timers)[2])
+        self._watch.look(now, self.steps, ready)
         self._run_batch()
 
     def _run_in_order(self) -> None:

@@ -30,7 +30,6 @@ from tests.simulation.bootstrap import SimBootstrapper
 from tests.simulation.driver import SimDriver
 from tests.simulation.history import WatchedQueue
 from tests.simulation.process import Process
-from tests.simulation.profiles import PROVIDER
 from tests.simulation.storing import SimStore
 
 if TYPE_CHECKING:
@@ -79,7 +78,8 @@ class Operator:
         self.leads = True
         cache = ObjectCache(store)
         await cache.start()
-        drivers = {PROVIDER: SimDriver(world.network, self.process, clock)}
+        providers = world.cloud.profile.providers
+        drivers = {name: SimDriver(world.network, self.process, clock, name) for name in providers}
         credentials = StoreCredentials(store, clock, world.ids)
         queue, gateway = self._task_side(cache, credentials)
         await queue.recover()

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from skyward.api import Json
+from skyward.api.providers import plug_in
 from skyward.contracts import DriverFacts, HostKeyTrust
 
 PROVIDER = "local"
-"""The name that manifests give: this version knows no other."""
+SHOPS = ("shop-a", "shop-b")
+for _name in SHOPS:
+    plug_in(_name)
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,11 +29,22 @@ class Profile:
     shows_gone_s: float = 0.0
     """A machine that is gone is listed, as gone, for so long."""
     undeletable_while_starting: bool = False
+    providers: tuple[str, ...] = (PROVIDER,)
+    """Several of one kind: each has its own driver and listing, and the later ones are dearer."""
 
     @property
-    def facts(self) -> DriverFacts:
+    def wish(self) -> Json:
+        """Where pools are made, as their specs say it."""
+        if self.providers == (PROVIDER,):
+            return {"provider": PROVIDER}
+        return {"providers": [{"name": name} for name in self.providers], "allocation": "spot-if-available"}
+
+    def dearness(self, provider: str) -> float:
+        return 1.0 + 0.2 * self.providers.index(provider)
+
+    def facts(self, provider: str) -> DriverFacts:
         return DriverFacts(
-            name=PROVIDER,
+            name=provider,
             same_host=False,
             has_token=self.has_token,
             visibility_s=self.visibility_s,
@@ -40,7 +55,8 @@ class Profile:
         )
 
 
-PROFILES = {
+_SHOPS = Profile("shops", False, 30.0, 60.0, 30.0, 4, (20.0, 90.0), (2.0, 30.0), providers=SHOPS)
+DRAWN = {
     one.name: one
     for one in (
         Profile("local", True, 0.0, 60.0, 10.0, 100, (1.0, 5.0), (0.5, 2.0)),
@@ -49,3 +65,6 @@ PROFILES = {
         Profile("market", False, 30.0, 60.0, 30.0, 1, (30.0, 180.0), (1.0, 10.0)),
     )
 }
+"""A seed draws one of these."""
+PROFILES = {**DRAWN, _SHOPS.name: _SHOPS}
+"""Those that have to be asked for, too: what a seed means stays what it was."""

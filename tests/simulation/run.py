@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from tests.simulation.chance import Chance
 from tests.simulation.checkers import Violation
 from tests.simulation.guard import LeftTheSimulation, guarded
+from tests.simulation.livelock import Livelock, ending_steps
 from tests.simulation.loop import START, SimLoop
 from tests.simulation.phases import play
 from tests.simulation.scenario import Scenario
@@ -59,9 +60,9 @@ def simulate(
         if until_violated:
             world.on_violation = loop.stop
         try:
-            with guarded():
+            with guarded(), ending_steps(loop):
                 loop.run_until_complete(main)
-        except (Exception, LeftTheSimulation) as error:
+        except (Exception, LeftTheSimulation, Livelock) as error:
             if not (until_violated and world.violations):
                 world.violate("SIM", "the simulator itself", "".join(traceback.format_exception(error)))
         outcome = Outcome(

@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from tests.simulation.chance import Chance
 from tests.simulation.faults import ALWAYS, OF_GUEST, RATES, FaultPlan, choose_plan
 from tests.simulation.loop import Schedule
-from tests.simulation.profiles import PROFILES
+from tests.simulation.profiles import DRAWN
 
 ACTORS = ("users", "work", "cloud", "nodes", "files", "chaos")
 """In every seed."""
@@ -46,7 +46,7 @@ def choose_scenario(
     chance = Chance(seed)
     actors = _invited(chance) if actors is None else actors
     stream = chance.stream("scenario")
-    drawn = stream.choice(sorted(PROFILES))
+    drawn = stream.choice(sorted(DRAWN))
     return Scenario(
         seed=seed,
         hours=hours,

@@ -109,9 +109,9 @@ class _TaskRecorder:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._rows, name)
 
-    def add(self, task: TaskRow, arguments: Sequence[bytes]) -> TaskRow:
-        added: TaskRow = self._rows.add(task, arguments)
-        self._commit.tasks.append(added)
+    def add(self, tasks: Sequence[tuple[TaskRow, Sequence[bytes]]]) -> tuple[TaskRow, ...]:
+        added: tuple[TaskRow, ...] = self._rows.add(tasks)
+        self._commit.tasks.extend(added)
         return added
 
     def lease(self, rows: Sequence[LeaseRow], at: float) -> tuple[bool, ...]:
@@ -184,6 +184,10 @@ class SimStore:
 
     def newest_time(self) -> float:
         return self._store.newest_time()
+
+    @property
+    def is_idle(self) -> bool:
+        return False  # every write of a process is a place where it may die
 
     async def run(self, work: Callable[[Transaction], T], *, power_safe: bool = False, quick: bool = False) -> T:
         return await self._hand_over(work, power_safe, None)

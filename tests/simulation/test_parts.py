@@ -9,6 +9,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import replace
+from itertools import count
 from pathlib import Path
 from types import FunctionType
 
@@ -20,6 +21,7 @@ from tests.simulation.command import shortfalls
 from tests.simulation.coverage import POINTS, missing
 from tests.simulation.faults import RATES, FaultPlan, Faults, choose_plan
 from tests.simulation.guard import LeftTheSimulation, guarded
+from tests.simulation.livelock import Livelock, ending_steps
 from tests.simulation.loop import Schedule, SimLoop, Stuck
 from tests.simulation.process import CrashPoint, Process, When
 from tests.simulation.run import Outcome
@@ -108,6 +110,30 @@ def test_time_passes_only_when_nothing_is_left_to_do(loop: SimLoop) -> None:
 def test_a_world_in_which_everybody_waits_is_an_error(loop: SimLoop) -> None:
     with pytest.raises(Stuck):
         loop.run_until_complete(loop.create_future())
+
+
+@pytest.mark.parametrize("schedule", Schedule)
+@pytest.mark.parametrize("pause_s", [0.0, 1e-12])
+def test_a_world_in_which_somebody_never_rests_is_an_error_that_names_him(
+    make_loop: MakeLoop, schedule: Schedule, pause_s: float
+) -> None:
+    async def fidget() -> None:
+        for _ in count():
+            await asyncio.sleep(pause_s)
+
+    with pytest.raises(Livelock, match="fidget"):
+        make_loop(schedule).run_until_complete(fidget())
+
+
+def test_a_single_step_that_never_ends_is_an_error_that_names_it(loop: SimLoop) -> None:
+    async def brood() -> None:
+        for _ in count():
+            pass
+
+    with pytest.raises(Livelock) as told, ending_steps(loop, longest_s=0.05):
+        loop.run_until_complete(brood())
+
+    assert told.traceback[-2].name == "brood"
 
 
 @pytest.mark.parametrize("when", When)

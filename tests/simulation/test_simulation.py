@@ -28,6 +28,12 @@ def test_nothing_is_violated_in_an_hour_of_faults_and_all_comes_true_afterwards(
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_is_violated_where_pools_shop_over_two_providers(seed: int) -> None:
+    check(simulate(choose_scenario(seed, hours=1.0, profile="shops")))
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("found", CORPUS, ids=str)
 def test_what_was_found_once_stays_mended(found: Found) -> None:
     check(simulate(found.scenario))

@@ -102,6 +102,7 @@ class Connection:
         self._hear = hear
         self._gateway = self._theirs.run(accept)
         self._gateway.send = self._gateway_says  # type: ignore[method-assign]
+        self._gateway.send_later = self._gateway_says  # type: ignore[method-assign]
         self._theirs.run(self._gateway.connection_made, _Transport(self._gateway_hung_up))  # type: ignore[arg-type]
 
     def send(self, message: Any) -> None:

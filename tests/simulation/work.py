@@ -115,7 +115,7 @@ class Work:
         elif wish == "deadline":
             order.policy = Policy(deadline_s=self._policies.choice((30.0, 600.0)))
         elif wish == "retry":
-            order.policy, order.max_attempts = Policy(retry_on=("ValueError",), max_retries=2, backoff_s=5.0), 3
+            order.policy, order.max_attempts = Policy(retry_on=("ValueError",), max_retries=1, backoff_s=5.0), 3
         elif wish == "rank" and order.mode == "broadcast":
             order.policy = Policy(on_node_loss=self._policies.choice((RETRY, REPLACE_RANK)))
 

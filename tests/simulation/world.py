@@ -101,7 +101,7 @@ class World:
         self.work = Work(self)
         self.health = Health(self)
         self.files = MemoryFiles()
-        self.desire = Desire(self.files, self.clock)
+        self.desire = Desire(self.files, self.clock, self.cloud.profile.wish)
         self.database = open_database()
         self.operators: list[Operator] = []
         """Those that live, in the order of their start."""

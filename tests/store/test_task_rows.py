@@ -40,7 +40,7 @@ def task(number: int, items: int = 1) -> TaskRow:
 def test_a_task_row_comes_back_as_it_was_stored() -> None:
     async def main() -> None:
         store = memory_store(StillClock(), CountingIds())
-        stored = await store.run(lambda tx: tx.tasks.add(task(1), [b"1"]))
+        (stored,) = await store.run(lambda tx: tx.tasks.add([(task(1), [b"1"])]))
 
         assert stored == replace(task(1), seq=1)
         assert await store.read(lambda tx: tx.tasks.by_uid("u1")) == stored
@@ -57,9 +57,9 @@ def test_the_oldest_finished_tasks_go_first_when_there_are_too_many() -> None:
 
         def work(tx: Transaction) -> None:
             for number in range(1, 11):
-                row = tx.tasks.add(task(number), [b""])
+                (row,) = tx.tasks.add([(task(number), [b""])])
                 tx.tasks.cancel(row.seq, at=100.0 + number)
-            tx.tasks.add(task(11), [b""])
+            tx.tasks.add([(task(11), [b""])])
 
         await store.run(work)
 
@@ -69,7 +69,7 @@ def test_the_oldest_finished_tasks_go_first_when_there_are_too_many() -> None:
         assert await store.read(lambda tx: tx.tasks.expired(106.0 + 3600.0, 7, 2)) == (1, 2)
 
         await store.run(lambda tx: tx.tasks.remove((10, 11)))
-        again = await store.run(lambda tx: tx.tasks.add(task(12), [b""]))
+        (again,) = await store.run(lambda tx: tx.tasks.add([(task(12), [b""])]))
         assert again.seq == 12, "a seq is never given again"
 
     asyncio.run(main())
@@ -88,7 +88,7 @@ def test_a_batch_that_matches_in_part_ends_exactly_that_part() -> None:
         store = memory_store(StillClock(), CountingIds())
 
         def work(tx: Transaction) -> tuple[tuple[bool, ...], tuple[bool, ...]]:
-            tx.tasks.add(task(1, items=10), [b""] * 10)
+            tx.tasks.add([(task(1, items=10), [b""] * 10)])
             rows = [LeaseRow(1, item, 1, f"s{item}", "uid", "node") for item in range(10)]
             leased = tx.tasks.lease(rows[:7], 5.0)
             assert tx.tasks.lease(rows, 5.0) == (False,) * 7 + (True,) * 3

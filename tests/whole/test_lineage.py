@@ -116,6 +116,26 @@ def test_restarts_do_not_wear_a_doubt_out() -> None:
     run_world(story)
 
 
+def test_a_listing_that_leaves_machines_out_for_a_while_wears_no_doubt_out() -> None:
+    async def story(world: World) -> None:
+        await _work(world)
+        backup = _copied(world)
+        known = set(world.ours())
+        await world.apply(nodes=5)
+        await world.settled(within_s=900)
+        world.cloud.faults.hides = lambda instance_id: instance_id not in known
+        await _replace_store(world, backup)
+        await asyncio.sleep(60)
+        await world.restart()
+        world.cloud.faults.hides = lambda _: False
+        await asyncio.sleep(600)
+
+        assert len(world.ours()) == 5
+        assert world.cloud.calls["delete"] == 0
+
+    run_world(story, driver={"visibility_s": 60})
+
+
 def test_two_operators_with_copied_records_freeze_as_soon_as_they_meet() -> None:
     async def story(world: World) -> None:
         await _work(world)

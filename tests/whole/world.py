@@ -4,16 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from skyward.api import Event, Node, NodeCondition, Pool, PoolCondition, Task, find, is_true, to_time
+from skyward.api.providers import plug_in
 from skyward.contracts import Holder, Store, Submission, Transaction
 from skyward.controllers import Deps, build
 from skyward.controllers.deps import Durations
-from skyward.facts import Ceilings, Launch, LaunchRequest, LaunchState
+from skyward.facts import Ceilings, Launch, LaunchRequest, LaunchState, Offering
 from skyward.intake import DirectorySource
 from skyward.kit.cache import ObjectCache
 from skyward.kit.controller import Controller
@@ -26,7 +27,7 @@ from skyward.planner import is_gone
 from skyward.queue import DurableQueue
 from skyward.store import SqlStore, memory_store
 from tests.builders import make_pool
-from tests.fakes.cloud import FakeCloud, FakeDriver
+from tests.fakes.cloud import LARGE, SMALL, FakeCloud, FakeDriver
 from tests.fakes.ids import FakeIds
 from tests.fakes.nodes import FakeBootstrapper, FakeCredentials, FakeLink, FakeMachines
 from tests.fakes.seams import SeamDriver, SeamLeases, Seams, SeamStore
@@ -47,6 +48,7 @@ class World:
         cloud: dict[str, Any],
         with_intake: bool,
         store: SqlStore | None = None,
+        offerings: Mapping[str, tuple[Offering, ...]] | None = None,
     ) -> None:
         self.seed = seed
         self.clock = clock
@@ -71,6 +73,11 @@ class World:
         self.ceilings = Ceilings()
         """Of the next operator."""
         self._driver = driver
+        self._offerings = dict(offerings or {"local": (SMALL, LARGE)})
+        """What each provider sells; those besides `local` are plugged in."""
+        for name in self._offerings:
+            if name != "local":
+                plug_in(name)
         self._with_intake = with_intake
         self._launches: dict[str, Launch] = {}
         self._submitted = 0
@@ -110,7 +117,10 @@ class World:
         await leadership.acquire()
         self.leadership, self.store = leadership, data
         store = SeamStore(data, seams, self._commit)
-        drivers = {"local": SeamDriver(FakeDriver(self.cloud, clock=clock, **self._driver), seams)}
+        fakes = [
+            FakeDriver(self.cloud, clock=clock, offerings=sold, **self._driver) for sold in self._offerings.values()
+        ]
+        drivers = {fake.facts.name: SeamDriver(fake, seams) for fake in fakes}
         cache = ObjectCache(store)
         await cache.start()
         self.link = FakeLink(self.machines, clock=clock)
@@ -351,12 +361,13 @@ def run_world(
     driver: dict[str, Any] | None = None,
     cloud: dict[str, Any] | None = None,
     with_intake: bool = False,
+    offerings: Mapping[str, tuple[Offering, ...]] | None = None,
 ) -> None:
     """Run one story from an empty world to its end."""
     clock = FakeClock()
 
     async def main() -> None:
-        world = World(seed, clock, driver=driver or {}, cloud=cloud or {}, with_intake=with_intake)
+        world = World(seed, clock, driver=driver or {}, cloud=cloud or {}, with_intake=with_intake, offerings=offerings)
         try:
             await scenario(world)
         finally:

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-from dataclasses import dataclass
 from pathlib import Path
+
+from skyward_agent.wire.records import record
 
 
 class IdentityError(Exception):
     """A file of the agent's home is missing or wrong; one line that says which and what to do."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Identity:
     node: str
     """The node's uid."""

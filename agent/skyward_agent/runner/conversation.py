@@ -19,6 +19,7 @@ from skyward_agent.runner.messages import Drained, FunctionEnded, Room, RunFunct
 from skyward_agent.runner.output import OutputBuffer
 from skyward_agent.wire.frames import FrameError, encode
 from skyward_agent.wire.messages import AttemptId, Failure, Lease
+from skyward_agent.wire.records import record
 
 _READ_BYTES = 64 * 1024
 _DRAIN_BYTES = 1024 * 1024
@@ -29,7 +30,7 @@ _PAUSE_S = 0.001
 _MANY = 4
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChildEvents:
     """Whom a child's news goes to. Called on the event loop, with the child first."""
 
@@ -110,7 +111,9 @@ class Conversation:
 
     # --- attempts ------------------------------------------------------------------------------------------------
 
-    def run(self, lease: Lease, function: bytes, env: dict[str, str], *, memory_limited: bool, refusal: str = "") -> None:
+    def run(
+        self, lease: Lease, function: bytes, env: dict[str, str], *, memory_limited: bool, refusal: str = ""
+    ) -> None:
         """Give the child another attempt, to begin when those before it have ended. It must be ready."""
         known = lease.function in self._functions
         self._functions[lease.function] = None

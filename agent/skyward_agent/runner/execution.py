@@ -6,7 +6,6 @@ import pickle
 import time
 import traceback
 from collections.abc import Callable
-from dataclasses import dataclass
 from types import TracebackType
 from typing import Any
 
@@ -17,6 +16,7 @@ from skyward_agent.runner.outlet import Outlet
 from skyward_agent.runner.parcels import Parcels, PayloadLost
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.messages import Failure
+from skyward_agent.wire.records import record
 
 _MAX_EXCEPTION_BYTES = 1024 * 1024
 _MAX_TRACEBACK = 100_000
@@ -24,7 +24,7 @@ _MAX_MESSAGE = 10_000
 _OWN_FILE = __file__
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Ending:
     """How the call ended."""
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skyward_agent.wire.frames import message
 from skyward_agent.wire.messages import Failure
+from skyward_agent.wire.records import record
 
 CHANNEL_LOST = 113
 """Exit status of a child that can no longer speak to its agent."""
@@ -16,7 +15,7 @@ INTERRUPT = "interrupt"
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RunFunction:
     """Run one attempt. The child answers with one FunctionEnded, or dies. It begins no other before it has answered."""
 
@@ -34,7 +33,7 @@ class RunFunction:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class FunctionEnded:
     outcome: str
     value: bytes
@@ -49,7 +48,7 @@ class FunctionEnded:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Yielded:
     """The function yielded. The child goes on when it has room."""
 
@@ -62,7 +61,7 @@ class Yielded:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Room:
     """So many values were taken; the child may go on to `until`. May come late, when the child is at another stream."""
 
@@ -72,13 +71,13 @@ class Room:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Drained:
     """The agent has taken in all output."""
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RunnerReady:
     """The child is warm."""
 

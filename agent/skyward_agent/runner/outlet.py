@@ -27,7 +27,8 @@ class Outlet:
         self._parcels = parcels
         self._has_output = has_output
         self._stream = 0
-        self._begin()
+        self._said = self._received = self._until = 0
+        self._is_drained = True
 
     def _begin(self) -> None:
         self._stream += 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
-from dataclasses import dataclass
 from pathlib import Path
 
 from skyward_agent.runner.conversation import ChildEvents, Conversation
@@ -13,6 +12,7 @@ from skyward_agent.runner.deaths import died, oom_kills_of_host
 from skyward_agent.runner.groups import Group, Groups
 from skyward_agent.runner.tree import kill_trees, memory_of, send_signal, tree_memory, tree_of
 from skyward_agent.wire.messages import Lease
+from skyward_agent.wire.records import record
 
 _POLL_S = 0.05
 _CODE = (
@@ -21,7 +21,7 @@ _CODE = (
 )
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChildPlace:
     """Where and with what children are started."""
 
@@ -134,7 +134,9 @@ class Child(Conversation):
 
     # --- what it uses --------------------------------------------------------------------------------------------
 
-    def run(self, lease: Lease, function: bytes, env: dict[str, str], *, memory_limited: bool, refusal: str = "") -> None:
+    def run(
+        self, lease: Lease, function: bytes, env: dict[str, str], *, memory_limited: bool, refusal: str = ""
+    ) -> None:
         self._count_oom_kills()
         super().run(lease, function, env, memory_limited=memory_limited, refusal=refusal)
 

@@ -5,14 +5,14 @@ Eight accelerators and four lanes make two for each; one accelerator and four la
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from skyward_agent.wire.records import record
 
 CUDA = "cuda"
 ROCM = "rocm"
 _VARIABLES = {CUDA: ("CUDA_VISIBLE_DEVICES",), ROCM: ("ROCR_VISIBLE_DEVICES",)}
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Accelerator:
     kind: str
     """`cuda` or `rocm`."""

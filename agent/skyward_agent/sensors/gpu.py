@@ -7,9 +7,10 @@ import contextlib
 import json
 import shutil
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skyward_agent.sensors.accelerators import CUDA, ROCM, Accelerator
+from skyward_agent.wire.records import record
 
 PERIOD_S = 10.0
 _DEADLINE_S = 8.0
@@ -26,7 +27,7 @@ _AMD_METRICS = {
 _MEBIBYTE = 1024 * 1024
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reading:
     accelerators: tuple[Accelerator, ...] = ()
     metrics: dict[str, float] = field(default_factory=dict)

@@ -8,14 +8,15 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
+
+from skyward_agent.wire.records import record
 
 PERIOD_S = 1.0
 _LONGEST = 200
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Notice:
     at: float = 0.0
     """Seconds since 1970; 0 when there is none."""

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import StrEnum
 
 from skyward_agent.wire.messages import PROCESS, AttemptId, Lease, NeedFunctions, Report, Returned, Started, Want
+from skyward_agent.wire.records import record
 
 
 class ExitReason(StrEnum):
@@ -18,7 +18,7 @@ class ExitReason(StrEnum):
     """No word from the operator for longer than the pool allows."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class SpawnChild:
     lane: int
     child: int
@@ -26,7 +26,7 @@ class SpawnChild:
     """A process of its own, or a thread of the one that all such lanes share."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class RunAttempt:
     """Hand this attempt to the child, which begins it when the ones before it have ended."""
 
@@ -36,7 +36,7 @@ class RunAttempt:
     function: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TakeBack:
     """Take from the child all that it has not begun. Answered by a TakenBack, before anything else is told of this child but
     what it has said already."""
@@ -45,7 +45,7 @@ class TakeBack:
     child: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class StopChild:
     """Ask the child's whole process tree to end, or kill it. Repeats are harmless."""
 
@@ -54,35 +54,35 @@ class StopChild:
     kill: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Send:
     """Say this to the gateway. Only given while connected."""
 
     message: Started | Want | NeedFunctions | Returned
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Deliver:
     """Send this report. The same one comes again after each reconnection, until it is acknowledged."""
 
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Spool:
     """Make this report survive the agent: it is not acknowledged yet."""
 
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Forget:
     """This attempt's report is no longer needed."""
 
     attempt: AttemptId
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Exit:
     """Every child is gone: end the process."""
 

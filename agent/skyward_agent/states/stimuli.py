@@ -3,12 +3,11 @@ replaced child is recognised and ignored."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skyward_agent.wire.messages import AttemptId, Configure, Failure, Function, Lease
+from skyward_agent.wire.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Welcomed:
     """The gateway let this agent in."""
 
@@ -17,33 +16,33 @@ class Welcomed:
     """Attempts that are no longer this agent's: stop them, report nothing."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Disconnected:
     """The connection to the gateway is gone."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Configured:
     configure: Configure
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Leased:
     leases: tuple[Lease, ...]
     functions: tuple[Function, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class FunctionsArrived:
     functions: tuple[Function, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Acknowledged:
     attempts: tuple[AttemptId, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Abandoned:
     """Stop these attempts and report them as cancelled."""
 
@@ -51,27 +50,27 @@ class Abandoned:
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Disowned:
     """Stop these attempts, which are no longer this agent's, and report nothing."""
 
     attempts: tuple[AttemptId, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Recalled:
     """Give back those of these attempts that have not begun."""
 
     attempts: tuple[AttemptId, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChildReady:
     lane: int
     child: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class TakenBack:
     """These attempts were taken from the child before it began them, in order; of what it was given it now has one at most."""
 
@@ -82,7 +81,7 @@ class TakenBack:
     """Because the child's output must be told apart: attempts that write are given one by one."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChildFinished:
     """The child ended the oldest attempt that it was given. `clean` when it can go on: nothing of that one lives on in it."""
 
@@ -97,7 +96,7 @@ class ChildFinished:
     """How long it kept the child, overhead included."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ChildDied:
     """The child's process and all its descendants are gone."""
 
@@ -110,7 +109,7 @@ class ChildDied:
     """What it was given and had not begun, in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class MemoryExceeded:
     lane: int
     child: int
@@ -118,7 +117,7 @@ class MemoryExceeded:
     peak_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ProcessesExceeded:
     lane: int
     child: int
@@ -126,29 +125,29 @@ class ProcessesExceeded:
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Tick:
     """Time has passed: a deadline may be due."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Dismissed:
     """The node leaves: stop everything and never come back."""
 
     reason: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Updated:
     """Another version of the agent is in place."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Superseded:
     """A newer incarnation holds this node's place."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Terminated:
     """Somebody asked this process to end; it may be started again."""
 

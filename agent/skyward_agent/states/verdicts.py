@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skyward_agent.states.stimuli import ChildDied, MemoryExceeded, ProcessesExceeded
 from skyward_agent.wire import messages as wire
 from skyward_agent.wire.messages import AttemptId, Failure, Lease, Report
+from skyward_agent.wire.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Verdict:
     """How the attempt of a stopping lane ends, whatever its child still says."""
 

@@ -13,12 +13,11 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from skyward_agent.wire.frames import MAX_FRAME_BYTES, FrameError, decode, encode, frame_length
-from skyward_agent.wire.read_buffer import QUIET_BYTES, read_little, read_much
+from skyward_agent.wire.read_buffer import CHUNK_BYTES, QUIET_BYTES, read_little, read_much, read_room
 
 GREETING_LIMIT_BYTES = 256 * 1024
 """The largest frame taken from a peer that has not said who it is: an agent's greeting names every attempt it holds."""
 _PREFIX = 4
-_CHUNK_BYTES = 16 * 1024
 _WRITE_BYTES = 256 * 1024
 _HIGH_WATER_BYTES = 1024 * 1024
 LATER_S = 0.002
@@ -40,7 +39,9 @@ class FrameConnection(asyncio.BufferedProtocol):
         self.error: Exception | None = None
         self._loop = loop
         self._transport: asyncio.Transport | None = None
-        self._chunk = memoryview(bytearray(_CHUNK_BYTES))
+        self._room = read_room(loop)
+        self._chunk: memoryview | None = None
+        """What this connection reads into: the beginning of a frame, or nothing yet."""
         self._filled = 0
         self._large: memoryview | None = None
         self._large_filled = 0
@@ -151,6 +152,7 @@ class FrameConnection(asyncio.BufferedProtocol):
         if not self._closing and self._transport is not None:
             while self._outgoing:
                 self._transport.write(self._next_piece())
+            self._closing = True  # to close reads what has come: nobody hears it any more
             self._transport.close()
         self._closing = True
 
@@ -178,7 +180,7 @@ class FrameConnection(asyncio.BufferedProtocol):
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=_HIGH_WATER_BYTES)
-        read_little(transport)
+        read_little(transport, self._room)
         self._alive_at = self._loop.time()
         if self.on_connected is not None:
             self.on_connected()
@@ -203,17 +205,24 @@ class FrameConnection(asyncio.BufferedProtocol):
         self._flush()
 
     def get_buffer(self, sizehint: int) -> memoryview:
-        return self._chunk[self._filled :] if self._large is None else self._large[self._large_filled :]
+        if self._large is not None:
+            return self._large[self._large_filled :]
+        if self._chunk is None:
+            self._chunk = self._room.take()
+        return self._chunk[self._filled :]
 
     def buffer_updated(self, nbytes: int) -> None:
         self._alive_at = self._loop.time()
         try:
-            if self._large is None:
-                self._filled += nbytes
-                self._take_frames()
-            else:
+            if self._large is not None:
                 self._large_filled += nbytes
                 self._take_large(self._large)
+            elif self._chunk is not None:
+                self._filled += nbytes
+                self._take_frames(self._chunk)
+                if self._filled == 0:
+                    self._room.give(self._chunk)
+                    self._chunk = None
         except FrameError as error:
             self.abort(error)
 
@@ -222,32 +231,32 @@ class FrameConnection(asyncio.BufferedProtocol):
             self._large = None
             self._dispatch(frame)
 
-    def _take_frames(self) -> None:
+    def _take_frames(self, chunk: memoryview) -> None:
         start = 0
         while self._filled - start >= _PREFIX and not self._closing:
-            length = frame_length(bytes(self._chunk[start : start + _PREFIX]))
+            length = frame_length(bytes(chunk[start : start + _PREFIX]))
             if length > self.limit_bytes:
                 raise FrameError(f"a frame of {length} bytes is over this connection's limit of {self.limit_bytes}")
             body = start + _PREFIX
             if body + length > self._filled:
-                if _PREFIX + length > _CHUNK_BYTES:
-                    self._begin_large(body, length)
+                if _PREFIX + length > CHUNK_BYTES:
+                    self._begin_large(chunk[body : self._filled], length)
                     return
                 break
             start = body + length
-            self._dispatch(self._chunk[body:start])
+            self._dispatch(chunk[body:start])
         rest = self._filled - start
         if start and rest:
-            self._chunk[:rest] = bytes(self._chunk[start : self._filled])
+            chunk[:rest] = bytes(chunk[start : self._filled])
         self._filled = rest
 
-    def _begin_large(self, body: int, length: int) -> None:
+    def _begin_large(self, begun: memoryview, length: int) -> None:
         """The frame does not fit the chunk: read the rest of it into memory of its own."""
         if length > QUIET_BYTES:
             read_much(self._transport)
         self._large = memoryview(bytearray(length))
-        self._large_filled = self._filled - body
-        self._large[: self._large_filled] = self._chunk[body : self._filled]
+        self._large_filled = len(begun)
+        self._large[: self._large_filled] = begun
         self._filled = 0
 
     def _dispatch(self, frame: memoryview) -> None:

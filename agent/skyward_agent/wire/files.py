@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import os
 from contextvars import ContextVar
-from dataclasses import dataclass
 from pathlib import Path
 
 from skyward_agent.wire.payload import BlobRef
+from skyward_agent.wire.records import record
 
 BLOBS_VARIABLE = "SKYWARD_BLOBS"
 """Where the node keeps its blobs; set in each process that runs functions."""
@@ -15,7 +15,7 @@ BLOBS_VARIABLE = "SKYWARD_BLOBS"
 _taken: ContextVar[dict[BlobRef, None] | None] = ContextVar("taken", default=None)
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class File:
     """What `pool.put` gives. As an argument it is, on the node, a path: `open(file)` works. The file there is shared by all
     tasks and must not be changed."""

@@ -15,7 +15,7 @@ import types
 import typing
 from collections.abc import Callable
 from operator import attrgetter
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 
 MAX_FRAME_BYTES = 256 * 1024 * 1024
 _LENGTHS = struct.Struct("!II")
@@ -24,7 +24,21 @@ _LENGTH = struct.Struct("!I")
 M = TypeVar("M")
 _Pack = Callable[[Any, list[bytes]], Any]
 _Unpack = Callable[[Any, "list[memoryview]"], Any]
-_dump = json.JSONEncoder(separators=(",", ":"), check_circular=False).encode
+_parse = json.JSONDecoder().raw_decode
+
+
+def _make_dump() -> Callable[[Any], str]:
+    """What `JSONEncoder.encode` does, but for its making an encoder anew for each frame."""
+    encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
+    make: Any = json.encoder.c_make_encoder
+    if make is None:
+        return encoder.encode
+    quote = json.encoder.encode_basestring_ascii
+    chunks = make(None, encoder.default, quote, None, ":", ",", False, False, True)
+    return lambda value: "".join(chunks(value, 0))
+
+
+_dump = _make_dump()
 
 
 class FrameError(Exception):
@@ -59,7 +73,10 @@ def decode(frame: bytes | memoryview) -> Any:
     try:
         (header_length,) = _LENGTH.unpack_from(view)
         start = 4 + header_length
-        name, fields, lengths = json.loads(str(view[4:start], "utf-8"))
+        text = str(view[4:start], "utf-8")
+        (name, fields, lengths), end = _parse(text)
+        if end != len(text):
+            raise FrameError("something stands behind the header")
         blobs = []
         for length in lengths:
             if not isinstance(length, int) or length < 0 or start + length > len(view):
@@ -93,6 +110,7 @@ class _Codec:
         self._packs: list[tuple[int, _Pack]] = []
         self._unpacks: list[tuple[int, _Unpack]] = []
         self._plain: list[tuple[int, type]] = []
+        self._usual = tuple(_usual_type(hints[name]) for name in names)
         for index, name in enumerate(names):
             if hints[name] in _PLAIN:
                 self._plain.append((index, hints[name]))
@@ -113,13 +131,26 @@ class _Codec:
         count = len(fields)
         if count > self._count:
             del fields[self._count :]
-        for index, expected in self._plain:
-            if index < count and type(fields[index]) is not expected:
-                _checked((int, float) if expected is float else expected, fields[index])
+        if tuple(map(type, fields)) != self._usual:
+            for index, expected in self._plain:
+                if index < count and type(fields[index]) is not expected:
+                    _checked((int, float) if expected is float else expected, fields[index])
         for index, unpack in self._unpacks:
             if index < count:
                 fields[index] = unpack(fields[index], blobs)
         return self._cls(*fields)
+
+
+def _usual_type(hint: Any) -> type:
+    """What a header has for such a field nearly always: of a frame that has just these nothing needs to be looked at singly."""
+    if hint in _PLAIN:
+        return cast(type, hint)
+    if hint in (bytes, memoryview):
+        return int
+    origin = typing.get_origin(hint)
+    if origin in (types.UnionType, typing.Union):
+        return type(None)
+    return dict if origin is dict else list
 
 
 def _codec(cls: type) -> _Codec:

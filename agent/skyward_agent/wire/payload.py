@@ -11,7 +11,8 @@ import json
 import re
 import struct
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+
+from skyward_agent.wire.records import record
 
 INLINE_BYTES = 256 * 1024
 """Payloads up to this size travel and are stored as they are."""
@@ -29,7 +30,7 @@ class PayloadError(Exception):
     """These bytes begin like an envelope and are none."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class BlobRef:
     """Names bytes by what they are: their sha256 in hex, and how many."""
 
@@ -37,13 +38,13 @@ class BlobRef:
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Span:
     offset: int
     size: int
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Envelope:
     blob: BlobRef | None = None
     spans: tuple[Span, ...] = ()

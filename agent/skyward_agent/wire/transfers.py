@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from dataclasses import replace
 from typing import Any, Protocol
 
 from skyward_agent.wire.connection import FrameConnection
@@ -61,11 +62,19 @@ class Part(Protocol):
 
 
 class BlobSender:
-    """Answers the other side's questions. `find` raises TransferError for a blob that is not to be had."""
+    """Answers the other side's questions. `find` raises TransferError for a blob that is not to be had; `link` tells an address
+    of one that it found, or nothing."""
 
-    def __init__(self, connection: FrameConnection, find: Callable[[Fetch], Awaitable[Source]], spawn: Spawn) -> None:
+    def __init__(
+        self,
+        connection: FrameConnection,
+        find: Callable[[Fetch], Awaitable[Source]],
+        spawn: Spawn,
+        link: Callable[[str], Awaitable[str]] | None = None,
+    ) -> None:
         self._connection = connection
         self._find = find
+        self._link = link
         self._spawn = spawn
         self._pumps: dict[str, _Pump] = {}
 
@@ -86,8 +95,9 @@ class BlobSender:
         try:
             source = await self._find(pump.asked)
             name = await source.place() if pump.asked.shared else ""
-            if name:
-                self._connection.send(Placed(digest, name))
+            url = await self._link(digest) if self._link and pump.asked.direct and not name else ""
+            if name or url:
+                self._connection.send(Placed(digest, name, url))
             else:
                 await self._pump(pump, source)
         except TransferError as error:
@@ -126,11 +136,12 @@ class _Pump:
 
 
 class BlobReceiver:
-    """Asks for blobs over one connection. `is_shared`: files may be handed over."""
+    """Asks for blobs over one connection. `is_shared`: files may be handed over; `is_direct`: so may addresses."""
 
-    def __init__(self, send: Callable[[Any], None], *, is_shared: bool = False) -> None:
+    def __init__(self, send: Callable[[Any], None], *, is_shared: bool = False, is_direct: bool = False) -> None:
         self._send = send
         self._is_shared = is_shared
+        self._is_direct = is_direct
         self._coming: dict[str, _Coming] = {}
         self._turns = asyncio.Semaphore(_AT_ONCE)
         self.is_lost = False
@@ -146,8 +157,8 @@ class BlobReceiver:
                     return  # of an earlier question
                 coming.expected += len(data)
                 coming.chunks.append(bytes(data) if len(data) < _ALIASED_BYTES else data)
-            case Placed(name=name):
-                coming.placed = name
+            case Placed(name=name, url=url):
+                coming.placed = name or url
             case Unavailable(error=kind, message=text):
                 coming.error = TransferError(text, kind)
         coming.news.set()
@@ -161,22 +172,25 @@ class BlobReceiver:
 
     async def fetch(self, digest: str, size: int, part: Part, *, is_shared: bool | None = None) -> str:
         """Fill the part, from where it is; returns when it holds it all, or at once with the name of a file that was handed
-        over. One call at a time for one blob. Raises TransferError; what came by then stays in the part."""
+        over, or an address; with `is_shared` False neither is asked for. One call at a time for one blob. Raises TransferError;
+        what came by then stays in the part."""
         async with self._turns:
             if self.is_lost:
                 raise TransferError("the connection was lost")
             if part.received >= size:
                 return ""
             coming = self._coming[digest] = _Coming(part.received)
+            wants_file = self._is_shared if is_shared is None else is_shared
+            asked = Fetch(digest, part.received, 0, wants_file, self._is_direct and is_shared is None)
             try:
-                return await self._take(digest, size, part, coming, self._is_shared if is_shared is None else is_shared)
+                return await self._take(asked, size, part, coming)
             finally:
                 if self._coming.get(digest) is coming:
                     del self._coming[digest]
 
-    async def _take(self, digest: str, size: int, part: Part, coming: _Coming, is_shared: bool) -> str:
+    async def _take(self, asked: Fetch, size: int, part: Part, coming: _Coming) -> str:
         until = min(size, part.received + WINDOW_BYTES)
-        self._send(Fetch(digest, part.received, until, is_shared))
+        self._send(replace(asked, until=until))
         while part.received < size:
             await coming.news.wait()
             coming.news.clear()
@@ -192,7 +206,7 @@ class BlobReceiver:
                 coming.news.set()
             if until < size and until - part.received <= WINDOW_BYTES // 2:
                 until = min(size, part.received + WINDOW_BYTES)
-                self._send(More(digest, until))
+                self._send(More(asked.digest, until))
         return ""
 
 

@@ -6,8 +6,10 @@ import json
 import os
 from collections.abc import Sequence
 from contextvars import ContextVar
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any, TypeVar
+
+from skyward_agent.wire.records import record
 
 T = TypeVar("T")
 INFO_VARIABLE = "SKYWARD_NODE_INFO"
@@ -16,7 +18,7 @@ INFO_OF_THREAD: ContextVar[str | None] = ContextVar("skyward_node_info", default
 """The same, where several functions share a process."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class NodeInfo:
     """Where the running function is."""
 

@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any
 
 from hack.benches.peers.figures import Note, measure
+from hack.benches.peers.work import noop
 
 _PATIENCE_S = 30.0
+"""A worker that is dead would be waited for without an end."""
 _ROOT = Path(__file__).resolve().parents[3]
 
 
@@ -37,16 +39,17 @@ class Celery:
         self._group, self._tasks = group, TASKS
         worker = ["-m", "celery", "-A", "hack.benches.peers.celery_app", "worker", "--concurrency", "2"]
         quiet = ["--loglevel", "WARNING", "--without-gossip", "--without-mingle", "--without-heartbeat"]
-        self._begin([sys.executable, *worker, *quiet], {})
+        self._begin([sys.executable, *worker, *quiet], {"C_FORCE_ROOT": "1"})  # its pickles come from us alone
+        self.run(noop)
 
     def run(self, function: Callable[..., Any], *arguments: Any) -> Any:
-        return self._tasks[function].apply_async(arguments).get()
+        return self._tasks[function].apply_async(arguments).get(timeout=_PATIENCE_S)
 
     def map(self, function: Callable[..., Any], items: Sequence[Any]) -> list[Any]:
-        return list(self._group(self._tasks[function].s(item) for item in items).apply_async().get())
+        return list(self._group(self._tasks[function].s(item) for item in items).apply_async().get(timeout=_PATIENCE_S))
 
     def submit_all(self, function: Callable[..., Any], count: int) -> list[Any]:
-        return [result.get() for result in [self._tasks[function].delay() for _ in range(count)]]
+        return [result.get(timeout=_PATIENCE_S) for result in [self._tasks[function].delay() for _ in range(count)]]
 
     def close(self) -> None:
         for process in reversed(self._started):

@@ -20,7 +20,7 @@ from hack.operator_process import wait_for
 
 GIGABYTE = 1024 // PAYLOAD_MB
 DEPTHS = (200, 2_000, 20_000, 100_000)
-MEASURED = 10_000
+MEASURED = 20_000
 _TUNNEL_TRIPS = 1_000
 _LOOK_S = 0.01
 _BEHIND, _BEFORE = -100, 100

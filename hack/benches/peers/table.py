@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 OURS = "skyward"
+_LOAD = "load_before"
 ROWS = {
     "round_trip_p50_ms": "round trip p50, ms",
     "round_trip_p99_ms": "round trip p99, ms",
@@ -15,6 +16,7 @@ ROWS = {
     "echo_64mb_mb_per_s": "64 MB there and back, MB/s",
     "startup_s": "start-up, s",
     "resident_mb": "resident, MB",
+    _LOAD: "load of the machine before",
 }
 
 Figures = Mapping[str, Mapping[str, Any]]
@@ -26,7 +28,9 @@ def ratios(systems: Figures) -> dict[str, dict[str, float]]:
     ours = systems[OURS]
     return {
         name: {
-            row: round(ours[row] / figures[row], 2) for row in ROWS if figures.get(row) and ours.get(row) is not None
+            row: round(ours[row] / figures[row], 2)
+            for row in ROWS
+            if row != _LOAD and figures.get(row) and ours.get(row) is not None
         }
         for name, figures in systems.items()
         if name != OURS

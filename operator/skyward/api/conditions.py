@@ -144,6 +144,7 @@ class Reason(StrEnum):
     # tasks
     QUEUE_HELD = "QueueHeld"
     NO_MATCHING_NODE = "NoMatchingNode"
+    NO_SPARE_NODE = "NoSpareNode"
 
 
 class Condition(Word):

@@ -135,7 +135,7 @@ class ImageSpec(Word):
 class PoolSpec(Word):
     nodes: Annotated[int, Field(ge=0, le=1000, strict=True, json_schema_extra=IN_PLACE)]
     """How many nodes."""
-    providers: Annotated[tuple[AnyProvider, ...], Field(min_length=1, json_schema_extra=REPLACE)] = ()
+    providers: Annotated[tuple[AnyProvider, ...], Field(json_schema_extra=REPLACE)] = ()
     """Where; several mean any of them, cheapest first. `provider: NAME` is short for a list of one."""
     offerings: Annotated[OfferingsSpec | None, Field(json_schema_extra=REPLACE)] = None
     """Instead of `providers`: several ways to get a machine, in order or any of them."""
@@ -187,7 +187,7 @@ class PoolSpec(Word):
     @model_validator(mode="after")
     def _says_where(self) -> PoolSpec:
         if not self.providers and self.offerings is None:
-            raise ValueError("providers is required: name where nodes come from, as providers or within offerings")
+            raise ValueError("providers: must name at least one; or give offerings, of which each names its own")
         if self.providers and self.offerings is not None:
             raise ValueError("offerings and providers exclude each other; keep one")
         return self

@@ -110,7 +110,13 @@ def build_resources(store: Store, queue: TaskQueue, clock: Clock) -> tuple[Resou
             StoreFeed(store, Pool),
             columns.POOLS,
             (*_READ, "create", "update", "patch", "delete"),
-            {"status": ("get",), "scale": ("get", "update", "patch"), "revisions": ("get",), "why": ("get",)},
+            {
+                "status": ("get",),
+                "scale": ("get", "update", "patch"),
+                "revisions": ("get",),
+                "offerings": ("get",),
+                "why": ("get",),
+            },
         ),
         Resource(
             Node,

@@ -12,6 +12,7 @@ from skyward.apiserver.asking import RESOURCE
 from skyward.apiserver.auth import PROBES, Handler
 from skyward.apiserver.discovery import Discovery
 from skyward.apiserver.items import Items
+from skyward.apiserver.offers import Offers
 from skyward.apiserver.openapi import OpenApi
 from skyward.apiserver.outputs import Outputs
 from skyward.apiserver.reads import Reads
@@ -33,6 +34,7 @@ class Handlers:
     why: Why
     revisions: Revisions
     items: Items
+    offers: Offers
     discovery: Discovery
     openapi: OpenApi
 
@@ -55,6 +57,8 @@ def build_routes(resources: Sequence[Resource], handlers: Handlers) -> Iterator[
     yield "GET", "/openapi/v2", handlers.openapi.legacy
     yield "GET", "/openapi/v3", handlers.openapi.index
     yield "GET", "/openapi/v3/{path:.+}", handlers.openapi.document
+    yield "GET", f"/apis/{GROUP}/{VERSION}/offerings", handlers.offers.everything
+    yield "POST", f"/apis/{GROUP}/{VERSION}/offerings", handlers.offers.of_manifest
     for resource in resources:
         yield from _resource_routes(resource, handlers)
 
@@ -90,6 +94,8 @@ def _resource_routes(resource: Resource, handlers: Handlers) -> Iterator[Route]:
         yield "GET", f"{item}/log", _bound(resource, handlers.outputs.serve)
     if "revisions" in resource.subresources:
         yield "GET", f"{item}/revisions", _bound(resource, handlers.revisions.serve)
+    if "offerings" in resource.subresources:
+        yield "GET", f"{item}/offerings", _bound(resource, handlers.offers.of_pool)
     if "items" in resource.subresources:
         yield "GET", f"{item}/items", _bound(resource, handlers.items.serve)
     if "why" in resource.subresources:

@@ -15,6 +15,7 @@ from skyward.apiserver.auth import Gate
 from skyward.apiserver.discovery import Discovery
 from skyward.apiserver.items import Items
 from skyward.apiserver.nodes import NodeWrites
+from skyward.apiserver.offers import Offers
 from skyward.apiserver.openapi import OpenApi
 from skyward.apiserver.outputs import Outputs
 from skyward.apiserver.pools import PoolWrites
@@ -27,6 +28,7 @@ from skyward.apiserver.watches import Watches
 from skyward.apiserver.why import Why
 from skyward.apiserver.writes import Writes
 from skyward.contracts import Clock, Credentials, ManifestWriter, OutputLog, Store, TaskQueue
+from skyward.kit.catalog import Catalog
 
 log = structlog.get_logger()
 _SHUTDOWN_S = 0.3
@@ -35,7 +37,8 @@ _DISTRIBUTION = "skyward-operator"
 
 
 class ApiServer:
-    """Serves until cancelled. `ssl_context` of None means plain HTTP, which clients accept from tests only."""
+    """Serves until cancelled. `ssl_context` of None means plain HTTP, which clients accept from tests only. `catalog` is the
+    controllers' own: so cool-downs are shown, and no driver is asked twice."""
 
     def __init__(
         self,
@@ -49,7 +52,9 @@ class ApiServer:
         host: str,
         port: int,
         ssl_context: ssl.SSLContext | None,
+        catalog: Catalog | None = None,
     ) -> None:
+        self._catalog = catalog or Catalog({}, clock)
         self._store = store
         self._writer = writer
         self._queue = queue
@@ -105,6 +110,7 @@ class ApiServer:
             why=Why(self._store, self._queue),
             revisions=Revisions(self._store),
             items=Items(self._queue),
+            offers=Offers(self._catalog, self._clock),
             outputs=Outputs(self._output, f"{self._clock.now():.3f}"),
             discovery=Discovery(resources, _version()),
             openapi=OpenApi(resources),

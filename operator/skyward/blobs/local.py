@@ -104,6 +104,9 @@ class LocalBlobs:
             return ""
         return name
 
+    async def link(self, digest: str) -> str:
+        return ""
+
     def path(self, digest: str) -> Path:
         """Where a whole blob is; one that others may read and link, and that never changes."""
         return self._whole_at / digest
@@ -159,11 +162,11 @@ class LocalArrival:
         self.size = size
         self._blobs = blobs
         self._part = part
-        self._is_kept = False
+        self.is_kept = False
 
     @property
     def received(self) -> int:
-        return self.size if self._is_kept else self._part.received
+        return self.size if self.is_kept else self._part.received
 
     async def append(self, chunks: Sequence[bytes | memoryview]) -> None:
         if self._part.received + sum(map(len, chunks)) > self.size:
@@ -198,7 +201,7 @@ class LocalArrival:
         self._complete()
 
     async def read(self, offset: int, count: int) -> bytes:
-        if self._is_kept:
+        if self.is_kept:
             return await self._blobs.read(self.digest, offset, count)
         if offset >= self._part.received:
             return b""
@@ -208,7 +211,7 @@ class LocalArrival:
         self._part.close()
 
     def _complete(self) -> None:
-        self._is_kept = True
+        self.is_kept = True
         self._part.close()
         self._blobs.completed(self)
 

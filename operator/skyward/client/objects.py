@@ -171,6 +171,14 @@ class ObjectClient:
         """The story of one object; of a pool or node also for a while after it is gone."""
         return self._json("GET", f"{_path(plural, namespace, name)}/why")
 
+    def offerings(self, namespace: str, pool: str = "", body: Json | None = None) -> Json:
+        """What could be launched: for this pool, for this manifest, or at all."""
+        if pool:
+            return self._json("GET", f"{_path('pools', namespace, pool)}/offerings")
+        if body is not None:
+            return self._json("POST", f"{_GROUP_PATH}/offerings", json=body)
+        return self._json("GET", f"{_GROUP_PATH}/offerings")
+
     def log(
         self,
         plural: str,

@@ -59,6 +59,10 @@ class Blobs(Protocol):
         be done."""
         ...
 
+    async def link(self, digest: str) -> str:
+        """An address from which anybody can read a whole blob for a while; empty where there is none."""
+        ...
+
     async def delete(self, digest: str) -> None:
         """The blob, or what came of it. Idempotent; readers of it find it lost."""
         ...

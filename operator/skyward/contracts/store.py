@@ -171,6 +171,11 @@ class Store(Protocol):
         less time than handing it to a thread and back: it may run where it is called."""
         ...
 
+    @property
+    def is_idle(self) -> bool:
+        """Nothing is being written: a quick work that is not power-safe is committed before `run` has waited for anything."""
+        ...
+
     async def read(self, work: Callable[[Transaction], T]) -> T:
         """Run against the newest committed state; writing raises."""
         ...
@@ -315,8 +320,8 @@ class TaskRows(Protocol):
     """Rows of tasks, items and functions. The queue is their only user. Writes are compare-and-set in the database: what was
     not in the expected state is left alone and told."""
 
-    def add(self, task: TaskRow, arguments: Sequence[bytes]) -> TaskRow:
-        """Insert a task with all its items queued. A broadcast's ranks share the one argument."""
+    def add(self, tasks: Sequence[tuple[TaskRow, Sequence[bytes]]]) -> tuple[TaskRow, ...]:
+        """Insert tasks with their arguments, all their items queued. A broadcast's ranks share the one argument."""
         ...
 
     def extend(self, seq: int, start: int, arguments: Sequence[bytes], *, open: bool, at: float) -> None:
@@ -328,6 +333,14 @@ class TaskRows(Protocol):
     def by_name(self, namespace: str, name: str) -> TaskRow | None: ...
 
     def by_key(self, submitter: str, key: str) -> TaskRow | None: ...
+
+    def by_keys(self, keys: Sequence[tuple[str, str]]) -> tuple[TaskRow, ...]:
+        """Those of these submitters and keys that there are."""
+        ...
+
+    def taken_names(self, names: Sequence[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        """Which of these namespaces and names some task has."""
+        ...
 
     def all(self, namespace: str | None = None) -> tuple[TaskRow, ...]:
         """Oldest first."""
@@ -391,7 +404,9 @@ class TaskRows(Protocol):
 
     def function(self, digest: str) -> bytes | None: ...
 
-    def has_function(self, digest: str) -> bool: ...
+    def known_functions(self, digests: Collection[str]) -> frozenset[str]:
+        """Those of these that are stored."""
+        ...
 
     def drop_functions(self, before: float) -> int:
         """Remove functions that no task names and that nobody put since then."""

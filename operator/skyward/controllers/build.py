@@ -16,7 +16,7 @@ from skyward.controllers.limits import LaunchLimits
 from skyward.controllers.node.lookups import LookUps
 from skyward.controllers.node.reconciler import NodeReconciler
 from skyward.controllers.node.returns import Returns
-from skyward.controllers.numbers import Numbers
+from skyward.controllers.numbers import Numbers, are_mere_numbers
 from skyward.controllers.observe import Observer
 from skyward.controllers.pool.reconciler import PoolReconciler
 from skyward.controllers.standing import guarded
@@ -46,7 +46,7 @@ def build(deps: Deps) -> tuple[Component, ...]:
     calls = Calls(deps.clock, deps.ids)
     look_ups = LookUps(deps, calls)
     catalog = deps.catalog or Catalog(deps.drivers, deps.clock)
-    returns = Returns()
+    returns = Returns(catalog.cool_downs)
     observer = Observer(deps, launches, look_ups, returns.why)
     decisions = DecisionBook(deps.store, deps.clock)
     queues = _Queues(deps)
@@ -138,6 +138,8 @@ class _Queues:
     def _pool_changed(self, change: Change, before: Object | None) -> None:
         """Nodes depend on what the user decides and not on the pool's status, which changes much more often."""
         pool = change.object
+        if isinstance(pool, Pool) and isinstance(before, Pool) and are_mere_numbers(before, pool):
+            return
         self.pools.add(pool.key)
         meta = pool.metadata
         decided = (meta.uid, f"{meta.generation} {meta.annotations}", str(meta.deletion_timestamp))

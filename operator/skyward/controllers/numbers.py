@@ -28,3 +28,14 @@ class Numbers:
             for pool in self._deps.cache.list(Pool):
                 if self._deps.queue.counts(pool.key) != (pool.status.queued, pool.status.running):
                     self._wake(pool.key)
+
+
+def are_mere_numbers(before: Pool, after: Pool) -> bool:
+    """Nothing but the numbers of its queue differs between these two versions of a pool. They change with every task, and the
+    pass that wrote them need not be followed by another one."""
+    if before.spec != after.spec:
+        return False
+    old, numbers = before.status, after.status
+    same = numbers.replace(queued=old.queued, running=old.running, busy=old.busy)
+    versionless = after.metadata.replace(resource_version=before.metadata.resource_version)
+    return same == old and versionless == before.metadata

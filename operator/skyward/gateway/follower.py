@@ -10,11 +10,12 @@ from typing import Any, Protocol
 import structlog
 
 from skyward.contracts import ORDINARY, Submission, TaskQueue
-from skyward.errors import OperatorUnreachable, SkyError
+from skyward.errors import SkyError
 from skyward.gateway.functions import FunctionCache
 from skyward.gateway.kept import KeptOutput
-from skyward.gateway.payloads import Payloads, Stalled, references_of
+from skyward.gateway.payloads import Payloads
 from skyward.gateway.streams import Streams
+from skyward.gateway.uploads import Uploads
 from skyward_agent.wire.connection import FrameConnection
 from skyward_agent.wire.frames import FrameError
 from skyward_agent.wire.messages import (
@@ -44,7 +45,6 @@ from skyward_agent.wire.messages import (
     Yield,
     Yields,
 )
-from skyward_agent.wire.payload import BlobRef
 from skyward_agent.wire.transfers import BlobReceiver, BlobSender, Source
 
 log = structlog.get_logger()
@@ -103,6 +103,7 @@ class ClientPeer:
         self._waiting = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._blobs = BlobReceiver(connection.send)
+        self._uploads = Uploads(hub.queue, hub.payloads, self._blobs)
         self._sender = BlobSender(connection, self._find, self._spawn)
 
     async def run(self) -> None:
@@ -218,11 +219,7 @@ class ClientPeer:
             stream=message.stream,
             policy=message.policy or ORDINARY,
         )
-        named = references_of(message.items)
-        with self._hub.payloads.pinned(named):
-            await self._hub.payloads.expect(named, self._blobs)
-            accepted = await self._hub.queue.submit(submission)
-            await self._whole(accepted.task, named)
+        accepted = await self._uploads.submit(submission)
         follow = _Follow(accepted.task, accepted.items, accepted.open, message.stream)
         missed = self._follow(follow)
         answer = Submitted(message.request, accepted.task, accepted.name, accepted.items)
@@ -234,11 +231,7 @@ class ClientPeer:
             await self._page(follow)
 
     async def _extend(self, message: Extend) -> None:
-        named = references_of(message.items)
-        with self._hub.payloads.pinned(named):
-            await self._hub.payloads.expect(named, self._blobs)
-            items = await self._hub.queue.extend(message.task, message.start, message.items, last=message.last)
-            await self._whole(message.task, named)
+        items = await self._uploads.extend(message)
         follow = self._follows.get(message.task)
         if follow is not None:
             follow.items = max(follow.items, items)
@@ -280,17 +273,6 @@ class ClientPeer:
         self.connection.send(Cancelled(request=message.request, task=task))
 
     # --- large payloads ------------------------------------------------------------------------------------------------
-
-    async def _whole(self, task: str, named: Sequence[BlobRef]) -> None:
-        """The task is durable and may run already; it is answered for when its payloads are here. Of one whose payloads are not
-        what they should be nothing goes on."""
-        try:
-            await self._hub.payloads.arrived(named, self._blobs)
-        except Stalled:
-            raise OperatorUnreachable("the connection was lost before the arguments had come") from None
-        except SkyError:
-            await self._hub.queue.cancel(task)
-            raise
 
     async def _find(self, asked: Fetch) -> Source:
         return self._hub.payloads.find(asked.digest)

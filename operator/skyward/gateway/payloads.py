@@ -155,6 +155,12 @@ class Payloads:
             raise TransferError(f"blob {digest[:16]} is not here any more", PayloadLost.__name__)
         return Readable(self._blobs, digest, size, coming)
 
+    async def link(self, digest: str) -> str:
+        """Where a whole blob can be read without us; empty for one that is still on its way, or kept here only."""
+        if self._blobs is None or self._blobs.size(digest) is None:
+            return ""
+        return await self._blobs.link(digest)
+
     async def find_for(self, asked: Fetch, tasks: Collection[str]) -> Readable:
         """As `find`, for an agent: only what the tasks that it works on name."""
         if not await self._queue.names_blob(tasks, asked.digest):

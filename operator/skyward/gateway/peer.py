@@ -103,7 +103,7 @@ class AgentPeer:
         self._started_came = asyncio.Event()
         self._group: asyncio.TaskGroup | None = None
         self._blobs = BlobReceiver(connection.send)
-        self._sender = BlobSender(connection, self._find, self._spawn)
+        self._sender = BlobSender(connection, self._find, self._spawn, ports.payloads.link)
 
     async def run(self) -> None:
         """Serve until the connection is gone. Calls in flight are left to finish by themselves: the queue owns them."""

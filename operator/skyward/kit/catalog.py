@@ -33,10 +33,13 @@ class CoolDowns:
     def __init__(self) -> None:
         self._by_name: dict[str, CoolDown] = {}
         self._refused_at: dict[str, float] = {}
+        self.count = 0
+        """Of all refusals so far."""
 
     def add(self, name: str, until: float, message: str, reason: Reason, *, now: float) -> None:
         """Leave this offering (by id), or all of this provider, alone until then, seconds since 1970. An earlier end never
         shortens a later one."""
+        self.count += 1
         self._refused_at.pop(name, None)
         self._refused_at[name] = now
         while len(self._refused_at) > _KEYS:

@@ -30,7 +30,7 @@ def _guards(observed: ObservedPool, failures: Failures, limit: Hindrance | None,
         message = "after a failure no more nodes come up at once than became ready since, and one"
         yield Decision(DecisionKind.WAIT, "slow-start", Reason.SLOW_START, message, (("ready", failures.successes),))
     pool = observed.pool
-    if observed.unsynced or pool.spec.paused or pool.metadata.deletion_timestamp is not None:
+    if observed.unsynced or pool.spec.paused or pool.metadata.deletion_timestamp is not None or not pool.spec.nodes:
         return  # nothing is tried now; and a failure that is not on record yet has no time of its own
     if failures.consecutive and not failures.stopped and failures.hold_until is not None and failures.hold_until > now:
         message = f"after {failures.consecutive} failed nodes in a row the next is tried later: {failures.message}"

@@ -26,5 +26,5 @@ def plan_kept(case: Case) -> NodePlan:
     held = (Decision(DecisionKind.HOLD, RULE, Reason.KEPT_ON_FAILURE, message),)
     if not case.node.spec.unschedulable and not case.is_paused:
         return NodePlan(Cordon("it failed and takes no new work"), updates, decisions=held)
-    look_s = case.rules.visibility_s if case.instance is None else None
+    look_s = max(case.rules.visibility_s, 1.0) if case.instance is None else None
     return asked_for(case, NodePlan(Wait(), updates, look_s, held))

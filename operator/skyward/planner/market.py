@@ -127,7 +127,7 @@ def _none_free(shopping: Shopping, candidates: Sequence[Candidate], terms: Terms
     cools = [one.cool for one in candidates if one.cool is not None]
     if len(cools) == len(candidates) and all(one.is_allowed(terms, now) for one in candidates):
         return _all_cooling(cools)
-    later = {terms.fallback_at(one.want.allocation) for one in candidates if not one.is_allowed(terms, now)}
+    later = {one.fallback_at(terms) for one in candidates if not one.is_allowed(terms, now)}
     retry_at = min((*(cool.until for cool in cools), *(at for at in later if at < inf)), default=None)
     what = "spot machine" if any(uses_spot_first(one.want, terms) for one in candidates) else "machine"
     why = f" ({told(min(cools, key=_weight)).rstrip('.')})" if cools else ""

@@ -76,6 +76,11 @@ class Situation:
         return self.pool.spec.nodes
 
     @cached_property
+    def is_idle(self) -> bool:
+        """It wants no node and has none: whatever failed keeps it from nothing."""
+        return not self.wanted and not any(member.place.stands for member in self.members)
+
+    @cached_property
     def refusal(self) -> tuple[Reason, str] | None:
         """Why a provider refuses to make a node, of the first that waits for it."""
         for member in self.members:
@@ -199,7 +204,7 @@ def _disturbed(at: Situation) -> bool:
 
 
 def _remediating(at: Situation) -> ConditionUpdate:
-    if at.deleting or at.failures.stopped or not _disturbed(at):
+    if at.deleting or at.failures.stopped or at.is_idle or not _disturbed(at):
         return false(PoolCondition.REMEDIATING, Reason.AS_DESIRED)
     if at.failures.consecutive:
         message = (
@@ -240,7 +245,7 @@ def _stalled(at: Situation) -> ConditionUpdate:
         return true(PoolCondition.STALLED, at.blocked.reason, at.blocked.message)
     if at.repairs.blocked:
         return true(PoolCondition.STALLED, Reason.REMEDIATION_BLOCKED, at.repairs.blocked)
-    if at.failures.stopped:
+    if at.failures.stopped and not at.is_idle:
         newest = at.failures.message.rstrip(".")
         message = f"no node of this template ever became ready; the newest failed: {newest}. {RETRY}"
         return true(PoolCondition.STALLED, Reason.TEMPLATE_FAILING, message)

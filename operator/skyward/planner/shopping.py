@@ -69,6 +69,16 @@ class Terms:
     waits_since: float = inf
     """Since when it looks for a machine, seconds since 1970."""
 
+    @staticmethod
+    def of(pool: Pool, *, on_demand: bool, waits_since: float) -> Terms:
+        spec, after = pool.spec, pool.spec.spot.fallback_after
+        return Terms(
+            most_usd_per_hour=inf if spec.max_hourly_cost is None else parse_money(spec.max_hourly_cost),
+            on_demand=on_demand,
+            fallback_after_s=None if after is None else inf if after == OFF else parse_duration(after),
+            waits_since=waits_since,
+        )
+
     def fallback_at(self, allocation: str) -> float:
         """From when on a machine on demand will do."""
         after_s = self.fallback_after_s
@@ -90,15 +100,8 @@ def terms_of(pool: Pool | None, node: Node, now: float, started_at: float = 0.0)
     waits_since = max(launched.last_transition_time.timestamp(), started_at) if launched is not None and waits else now
     if pool is None:
         return Terms(waits_since=waits_since)
-    spec = pool.spec
-    after = spec.spot.fallback_after
-    base = resolve_share(spec.spot.base_on_demand, spec.nodes, round_up=True)
-    return Terms(
-        most_usd_per_hour=inf if spec.max_hourly_cost is None else parse_money(spec.max_hourly_cost),
-        on_demand=node.spec.slot < base,
-        fallback_after_s=None if after is None else inf if after == OFF else parse_duration(after),
-        waits_since=waits_since,
-    )
+    base = resolve_share(pool.spec.spot.base_on_demand, pool.spec.nodes, round_up=True)
+    return Terms.of(pool, on_demand=node.spec.slot < base, waits_since=waits_since)
 
 
 def uses_spot_first(want: Want, terms: Terms) -> bool:

@@ -12,7 +12,7 @@ from skyward.facts import SPOT, CoolDown, Offering, Supply
 from skyward.planner.fitting import misfit
 from skyward.planner.shopping import Shopping, Terms, Want, capacity_types, uses_spot_first
 
-KEPT = 200
+KEPT = 100
 """So many that fit, of each tier and capacity type, are looked at by each launch: the rest is dearer than all of them."""
 STRANGERS = 8
 """So many that do not fit are named."""
@@ -50,8 +50,12 @@ class Candidate:
     def is_fallback(self, terms: Terms) -> bool:
         return uses_spot_first(self.want, terms) and self.offering.capacity_type != SPOT
 
+    def fallback_at(self, terms: Terms) -> float:
+        """From when on it will do; at any time, unless it only stands in."""
+        return terms.fallback_at(self.want.allocation) if self.is_fallback(terms) else -inf
+
     def is_allowed(self, terms: Terms, now: float) -> bool:
-        return not self.is_fallback(terms) or terms.fallback_at(self.want.allocation) <= now
+        return self.fallback_at(terms) <= now
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,25 +130,28 @@ def told(cool: CoolDown) -> str:
 def _candidate(
     offering: Offering, tier: Sequence[Want], cooling: dict[str, CoolDown], terms: Terms
 ) -> Candidate | Wrong:
-    """By the first want that takes it; else why the first does not."""
+    """By the want that takes it soonest, of equal ones the first; else why the first does not."""
     wrong: Wrong | None = None
+    ways = []
     for want in tier:
         found = misfit(offering, want) or _unaffordable(offering, want, terms) or _mistaken(offering, want, terms)
         if found is None:
-            order, place = _place(offering, want)
-            return Candidate(offering, want, place, order, _cool(offering, cooling))
+            ways.append(Candidate(offering, want, *_place(offering, want), _cool(offering, cooling)))
         wrong = wrong or found
+    if ways:
+        return min(ways, key=lambda way: (way.is_fallback(terms), way.fallback_at(terms)))
     return wrong or ("place", "is in another place")
 
 
-def _place(offering: Offering, want: Want) -> tuple[int, ProviderSpec]:
+def _place(offering: Offering, want: Want) -> tuple[ProviderSpec, int]:
     """The weightiest entry that covers it, of equal ones the first."""
     covering = (
         (order, place)
         for order, place in enumerate(want.places)
         if place.covers(offering.provider, offering.region, offering.zone)
     )
-    return min(covering, key=lambda pair: (-pair[1].weight, pair[0]))
+    order, place = min(covering, key=lambda pair: (-pair[1].weight, pair[0]))
+    return place, order
 
 
 def _unaffordable(offering: Offering, want: Want, terms: Terms) -> Wrong | None:

@@ -50,9 +50,7 @@ class Board:
         self._line(task).enter(task, now)
         return task
 
-    def restore(
-        self, row: TaskRow, items: Iterable[ItemRow], now: float, usd_per_s: Callable[[str], float] = lambda _: 0.0
-    ) -> None:
+    def restore(self, row: TaskRow, items: Iterable[ItemRow], now: float, usd_per_s: Callable[[str], float]) -> None:
         """A task as the rows have it, at start-up. `usd_per_s`: what a lane of this node costs."""
         task = self._enter(row)
         task.fresh = row.items
@@ -160,6 +158,10 @@ class Board:
     def vacate(self, task: LiveTask, item: int) -> None:
         """This broadcast item's node is lost: it waits for any node of the pool that has no rank in its task."""
         self._ranks.vacate(task, item)
+
+    def vacant(self, task: LiveTask) -> tuple[int, ...]:
+        """Its ranks that wait for another node."""
+        return self._ranks.vacant(task)
 
     def awaited_nodes(self) -> set[str]:
         """Nodes that hold attempts, or that broadcast items wait for."""

@@ -36,7 +36,9 @@ class Commits:
         rows: int = _MANY,
     ) -> R:
         """`undo` is called instead of `apply` when nothing was committed. `rows`: about how many the work writes."""
-        quick = rows <= QUICK_ROWS
+        quick = rows <= QUICK_ROWS and not power_safe
+        if quick and self._store.is_idle and not self._running:
+            return await self._run(work, apply, undo, power_safe, quick)  # never waits, so nobody can cancel it
         task = asyncio.get_running_loop().create_task(self._run(work, apply, undo, power_safe, quick))
         self._running.add(task)
         task.add_done_callback(self._ended)

@@ -43,6 +43,10 @@ class LiveTask:
     in_line: bool = False
     """It stands in its pool's line."""
     is_retired: bool = False
+    blocked_since: float | None = None
+    """Since when what waits cannot be given out, as far as anybody looked."""
+    was_free: bool = False
+    """Somebody looked when it could."""
 
     @property
     def queued(self) -> int:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
@@ -27,10 +26,12 @@ from skyward.contracts import (
     TaskRow,
     Transaction,
 )
-from skyward.errors import Conflict, Invalid, NotFound, TaskError
+from skyward.errors import Conflict, NotFound, TaskError
 from skyward.queue import submission, views
 from skyward.queue.alarm import Alarm
+from skyward.queue.arrivals import Arrivals
 from skyward.queue.attempts import Attempts
+from skyward.queue.blocked import Blocked
 from skyward.queue.board import Board
 from skyward.queue.commits import Commits
 from skyward.queue.functions import FUNCTION_TTL_S, Functions
@@ -69,8 +70,10 @@ class DurableQueue:
         self._nodes = nodes or AnyNode()
         self._room = Room(most_tasks)
         self._board = Board(self._room)
+        self._blocked = Blocked(self._nodes)
         self._alarm = Alarm(clock, self._board.next_at, self._on_time)
         self._commits = Commits(store)
+        self._arrivals = Arrivals(self._commits, new_name=self._new_name, stored=self._stored)
         self._notices = Notices()
         self._functions = Functions(store, clock)
         self._attempts = Attempts(
@@ -120,43 +123,27 @@ class DurableQueue:
                 raise
             submission.check_same(repeated, fingerprint)
             return _accepted(repeated)
+        now = self._clock.now()
         row = submission.to_row(
             submitted,
             pool,
             ranks,
-            uid=self._ids.uid(),
+            uid=submission.uid_in_order(self._ids.uid(), now),
             name=self._new_name(submitted),
             fingerprint=fingerprint,
-            now=self._clock.now(),
+            now=now,
         )
         await self._room.wait(submitted.pool)
-        accepted = await self._commits.run(
-            lambda tx: self._insert(tx, submitted, row),
-            lambda added: self._inserted(submitted, *added),
-            rows=row.items,
-        )
+        stored = await self._arrivals.store(submitted, row)
         await self._catch_up(submitted.pool, row)
-        return accepted
+        return _accepted(stored)
 
-    def _insert(self, tx: Transaction, submitted: Submission, row: TaskRow) -> tuple[TaskRow, bool]:
-        stored = tx.tasks.by_key(row.submitter, row.key)
-        if stored is not None:
-            submission.check_same(stored, row.fingerprint)
-            return stored, False
-        if not tx.tasks.has_function(row.function):
-            raise Invalid(f"function {row.function[:16]} is not known here: send it before the call")
-        while tx.tasks.by_name(row.namespace, row.name) is not None:
-            row = replace(row, name=self._new_name(submitted))
-        return tx.tasks.add(row, submitted.items), True
-
-    def _inserted(self, submitted: Submission, row: TaskRow, is_new: bool) -> Accepted:
-        if is_new:
-            task = self._board.add(row, submitted.items, self._clock.now())
-            if row.policy.deadline_at is not None:
-                self._alarm.set()
-            if row.items:
-                self._notices.work_available(task, range(row.items))
-        return _accepted(row)
+    def _stored(self, submitted: Submission, row: TaskRow) -> None:
+        task = self._board.add(row, submitted.items, self._clock.now())
+        if row.policy.deadline_at is not None:
+            self._alarm.set()
+        if row.items:
+            self._notices.work_available(task, range(row.items))
 
     async def _catch_up(self, pool: str, row: TaskRow) -> None:
         """The pool or a rank may have gone between the check and the commit: nobody else would end these items."""
@@ -265,13 +252,14 @@ class DurableQueue:
             for task in late:
                 if not task.is_retired:
                     self._board.remind(task, now)
-        for node in {task.ranks[item].node_uid for task, items in woken.items() for item in items if task.ranks}:
+        ranked = {task.ranks[item].node_uid for task, items in woken.items() for item in items if task.ranks}
+        for node in sorted(ranked):
             message = self._attempts.lost_message(node)
             if message is not None:  # lost while its item waited for another try
                 await self.release(node, NODE_LOST, message)
 
     def look_again(self, pool: str) -> None:
-        if any(self._board.counts(pool)) and not self._nodes.is_held(pool):
+        if self._blocked.look(pool, self._clock.now()) and any(self._board.counts(pool)):
             self._notices.pool_opened(pool)
 
     # --- what agents do ----------------------------------------------------------------------------------------
@@ -325,7 +313,7 @@ class DurableQueue:
     def _view(self, row: TaskRow) -> Task:
         if row.finished_at is not None or (live := self._board.task(row.uid)) is None:
             return views.to_task(row, None)
-        return views.to_task(row, live, views.schedulable(live, self._nodes))
+        return views.to_task(row, live, self._blocked.conditions(live, self._board.vacant(live), self._clock.now()))
 
     def counts(self, pool: str) -> tuple[int, int]:
         return self._board.counts(pool)

@@ -41,6 +41,10 @@ class Ranks:
         task.waiting.add(item)
         self._vacant.setdefault(task.row.pool, set()).add(_entry(task, item))
 
+    def vacant(self, task: LiveTask) -> tuple[int, ...]:
+        of_pool = self._vacant.get(task.row.pool, ()) if task.ranks else ()
+        return tuple(item for item in sorted(task.waiting) if _entry(task, item) in of_pool) if of_pool else ()
+
     def of_node(self, node_uid: str) -> Iterator[tuple[LiveTask, int]]:
         for _, _, item, task in sorted(self._pinned.get(node_uid, ())):
             yield task, item

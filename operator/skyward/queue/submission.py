@@ -102,6 +102,13 @@ def check_same(stored: TaskRow, new_fingerprint: str) -> None:
         )
 
 
+def uid_in_order(uid: str, now: float) -> str:
+    """A random uid with the time in front, as version 7 of RFC 9562 has it: an index of tasks grows at its end, however long
+    the queue is."""
+    milliseconds = f"{int(now * 1000):012x}"
+    return f"{milliseconds[:8]}-{milliseconds[8:]}-7{uid[15:]}"
+
+
 def base_name(function_name: str) -> str:
     """The function's name as the first part of an object's name."""
     name = _NOT_IN_A_NAME.sub("-", function_name.lower())[:_NAME_CHARACTERS].strip("-")

@@ -10,20 +10,15 @@ from skyward.api import (
     ItemCounts,
     ObjectMeta,
     Provenance,
-    Reason,
-    Status,
     Task,
-    TaskCondition,
     TaskPhase,
     TaskSpec,
     TaskStatus,
     Time,
     to_time,
 )
-from skyward.contracts import NodeDirectory, TaskRow
+from skyward.contracts import TaskRow
 from skyward.queue.live import LiveTask
-from skyward.queue.policies import words
-from skyward.queue.turns import selects
 
 
 def to_task(row: TaskRow, live: LiveTask | None, conditions: tuple[Condition, ...] = ()) -> Task:
@@ -42,30 +37,6 @@ def to_task(row: TaskRow, live: LiveTask | None, conditions: tuple[Condition, ..
             ),
             conditions=conditions,
         ),
-    )
-
-
-def schedulable(task: LiveTask, nodes: NodeDirectory) -> tuple[Condition, ...]:
-    """Only while what waits cannot be given out, whatever becomes free."""
-    pool, selector = task.row.pool, task.row.policy.selector
-    if not task.queued:
-        return ()
-    if nodes.is_held(pool):
-        message = f"the queue of pool {pool} is held: set spec.queue to open"
-        return (_blocked(task, Reason.QUEUE_HELD, message),)
-    if selector and not any(selects(selector, node.labels) for node in nodes.nodes(pool)):
-        message = f"no node of pool {pool} has {words(selector)}: label one, or submit the task with another selector"
-        return (_blocked(task, Reason.NO_MATCHING_NODE, message),)
-    return ()
-
-
-def _blocked(task: LiveTask, reason: Reason, message: str) -> Condition:
-    return Condition(
-        type=TaskCondition.SCHEDULABLE,
-        status=Status.FALSE,
-        reason=reason,
-        message=message,
-        last_transition_time=to_time(task.row.created_at),
     )
 
 

@@ -17,6 +17,7 @@ from skyward.client.config import ClientConfig
 from skyward.client.tasks import TaskConnection
 from skyward.errors import SkyError, TaskError
 from skyward.sdk.console import Console
+from skyward.sdk.unanswered import Unanswered
 
 _SETTLE_S = 2.0
 _JOIN_S = 5.0
@@ -29,6 +30,7 @@ class Engine:
         self, config: ClientConfig, *, python: str, reconnect_s: float, explain: Callable[[SkyError], SkyError]
     ) -> None:
         self.console = Console()
+        self.unanswered = Unanswered()
         self._connection: TaskConnection | None = None
         self._config = config
         self._python = python
@@ -119,6 +121,7 @@ class Engine:
         except BaseException as error:
             self._failure = error
         finally:
+            self.unanswered.end()
             self._started.set()
 
     async def _serve(self) -> None:

@@ -131,17 +131,27 @@ class RunFollower:
         self._error: SkyError | None = None
         self._asked_uid: list[Future[str]] = []
         self._unregister = nothing
+        self.answered = nothing
+        """The operator has it on record, or never will."""
 
-    def begin(self, submit: Callable[[TaskConnection], None]) -> Callable[[TaskConnection], None]:
-        """`submit`, unless the future was cancelled before the loop got to it."""
+    def begin(self, submit: Callable[[TaskConnection], None], size: int) -> Callable[[TaskConnection], None]:
+        """`submit`, unless the future was cancelled before the loop got to it. Waits while too much is unanswered."""
+        unanswered = self._engine.unanswered
+        unanswered.enter(size)
+
+        def answered() -> None:
+            self.answered = nothing
+            unanswered.leave(size)
 
         def begin(connection: TaskConnection) -> None:
             if self._future.done():
+                self.answered()
                 return
             self._connection = connection
             self._unregister = self._engine.on_close(self._closed)
             submit(connection)
 
+        self.answered = answered
         return begin
 
     def cancel(self, connection: TaskConnection) -> None:
@@ -178,6 +188,7 @@ class RunFollower:
                 one.cancel()
 
     def accepted(self, task: FollowedTask) -> None:
+        self.answered()
         self._task = task
         if self._cancelled and self._connection is not None:
             self._connection.cancel(task)
@@ -196,12 +207,14 @@ class RunFollower:
             self._engine.console.write(outputs)
 
     def failed(self, error: SkyError) -> None:
+        self.answered()
         self._unregister()
         self._error = error
         self._tell_uid()
         self._engine.fail(self._future.fail, error)
 
     def _closed(self) -> None:
+        self.answered()
         self._error = TaskError("the session was closed before the call ended; it goes on without a listener")
         self._tell_uid()
         self._future.fail(self._error)

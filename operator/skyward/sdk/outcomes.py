@@ -36,6 +36,8 @@ _ERRORS: dict[str, type[TaskError]] = {
 }
 
 
+_SAID = ("outcome", "attempts", "node")
+"""Evidence of a dead letter that its message names."""
 _REMEDY = "add its package to spec.image.pip or, if it is a module of yours, send it along: sky.connect(modules=[...])"
 
 
@@ -96,13 +98,15 @@ def _load_exception(failure: Failure) -> BaseException | None:
 
 
 def _typed(result: Result, failure: Failure, name: str) -> TaskError:
-    dead = result.outcome == messages.DEAD_LETTER
-    named = _last_word(failure.type) if dead or result.outcome == messages.FAILED else result.outcome
+    """A dead letter is the error of its last attempt; its message says how often it was tried."""
+    named = _last_word(failure.type) if result.outcome == messages.FAILED else result.outcome
+    if result.outcome == messages.DEAD_LETTER:
+        named = failure.evidence.get("outcome", named)
     kind = _ERRORS.get(named, TaskError)
     said = failure.message or result.outcome
-    tries = f"; given up after {result.attempt} attempts" if dead else ""
-    evidence = ", ".join(f"{key}: {value}" for key, value in sorted(failure.evidence.items()))
-    return kind(f"{_where(result, name)}: {said}{tries}" + (f" ({evidence})" if evidence else ""))
+    left = {key: value for key, value in sorted(failure.evidence.items()) if value and key not in _SAID}
+    evidence = ", ".join(f"{key}: {value}" for key, value in left.items())
+    return kind(f"{_where(result, name)}: {said}" + (f" ({evidence})" if evidence else ""))
 
 
 def _where(result: Result, name: str) -> str:

@@ -146,12 +146,12 @@ class PoolHandle:
         return self.start(sent, sent.call(args, kwargs))
 
     def start(self, sent: Sent, arguments: bytes) -> TaskFuture[Any]:
-        """`submit` of what is pickled already."""
+        """`submit` of what is pickled already. Waits while the operator has thousands of submits to answer."""
         request = self._request("run", sent, (arguments,))
         engine = self._session.engine
         future: TaskFuture[Any] = TaskFuture(engine, sent.name)
         follower = future.follower
-        engine.post(follower.begin(lambda connection: connection.submit(request, follower)))
+        engine.post(follower.begin(lambda connection: connection.submit(request, follower), len(arguments)))
         return future
 
     def start_stream(self, function: Callable[..., Any], /, *args: Any, **kwargs: Any) -> StreamFollower:

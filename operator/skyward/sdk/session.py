@@ -100,7 +100,7 @@ class Session:
     def attach(self, uid: str) -> AttachedFuture:
         """`task`, without waiting for the operator's answer."""
         future = AttachedFuture(self._engine, uid)
-        self._engine.post(future.follower.begin(lambda connection: connection.attach(uid, future.follower)))
+        self._engine.post(future.follower.begin(lambda connection: connection.attach(uid, future.follower), 0))
         return future
 
     def task_uid(self, name: str) -> str:

@@ -7,6 +7,7 @@ is lost after it yielded is not begun anew: nobody could tell where it would go 
 from __future__ import annotations
 
 import asyncio
+import functools
 import inspect
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
@@ -161,21 +162,19 @@ class Stream(Iterator[T], Generic[T]):
 
     def __init__(self, follower: StreamFollower) -> None:
         self._follower = follower
-        self._changed = threading.Condition()
-        self._has_news = False
-        follower.news = self._tell
+        self._changed = threading.Event()
+        follower.news = self._changed.set  # not of this object, which is to go when the caller drops it
 
     def __iter__(self) -> Self:
         return self
 
     def __next__(self) -> T:
         while True:
-            self._has_news = False
+            self._changed.clear()
             is_there, value = self._follower.take()
             if is_there:
                 return value  # type: ignore[no-any-return]
-            with self._changed:
-                self._changed.wait_for(lambda: self._has_news)
+            self._changed.wait()
 
     def close(self) -> None:
         self._follower.close()
@@ -189,20 +188,14 @@ class Stream(Iterator[T], Generic[T]):
     def __del__(self) -> None:
         self.close()
 
-    def _tell(self) -> None:
-        with self._changed:
-            self._has_news = True
-            self._changed.notify_all()
-
 
 class AsyncStream(AsyncIterator[T], Generic[T]):
     """The same for `async for`."""
 
     def __init__(self, follower: StreamFollower) -> None:
         self._follower = follower
-        self._loop = asyncio.get_running_loop()
         self._changed = asyncio.Event()
-        follower.news = self._tell
+        follower.news = functools.partial(_tell, asyncio.get_running_loop(), self._changed)
 
     def __aiter__(self) -> Self:
         return self
@@ -224,8 +217,9 @@ class AsyncStream(AsyncIterator[T], Generic[T]):
     def __del__(self) -> None:
         self._follower.close()
 
-    def _tell(self) -> None:
-        try:
-            self._loop.call_soon_threadsafe(self._changed.set)
-        except RuntimeError:  # the caller's loop is closed: nobody waits
-            return
+
+def _tell(loop: asyncio.AbstractEventLoop, changed: asyncio.Event) -> None:
+    try:
+        loop.call_soon_threadsafe(changed.set)
+    except RuntimeError:  # the caller's loop is closed: nobody waits
+        return

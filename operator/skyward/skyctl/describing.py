@@ -8,8 +8,9 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from skyward.errors import NotFound
+from skyward.skyctl import task_items
 from skyward.skyctl.ages import ago
-from skyward.skyctl.kinds import EVENTS, NODES, POOLS, Kind, targets
+from skyward.skyctl.kinds import EVENTS, NODES, POOLS, TASKS, Kind, targets
 from skyward.skyctl.options import Selector, Words
 from skyward.skyctl.printing import TablePrinter, print_columns
 from skyward.skyctl.session import Session, clean, complain, say
@@ -87,6 +88,8 @@ def _page(client: ObjectClient, kind: Kind, body: Json, *, show_events: bool) ->
     _conditions(kind, special["conditions"])
     _phases(special["phases"])
     _failures(special["failures"])
+    if kind is TASKS:
+        task_items.evidence(client, body, _INDENT)
     _rejected(special["rejected"])
     if special["failure"]:
         _text("Failure", special["failure"])

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from skyward.errors import HistoryExpired, NotFound, OperatorUnreachable, UserError
+from skyward.skyctl import task_items
 from skyward.skyctl.kinds import EVENTS, Kind, Target, named, targets
 from skyward.skyctl.options import Everywhere, Selector, Words
 from skyward.skyctl.printing import TablePrinter, print_columns, print_json, print_yaml
@@ -38,10 +39,13 @@ def get(
     everywhere: Everywhere = False,
     no_headers: Annotated[bool, typer.Option("--no-headers", help="Rows only.")] = False,
 ) -> None:
-    """Show objects: get pools, get pool hello -o yaml, get nodes -A -w."""
+    """Show objects: get pools, get pool hello -o yaml, get nodes -A -w; get items TASK shows the items of a task."""
     if output not in _FORMS:
         raise UserError(f"-o {output}: there is wide, yaml, json and name")
     session = Session.of(ctx)
+    if what[0] in task_items.WORDS:
+        _get_items(session, what[1:], output, headers=not no_headers, asked_more=watch or everywhere or bool(selector))
+        return
     chosen = targets(what)
     if selector and any(name for _, name in chosen):
         raise UserError("-l and names exclude each other; give one of them")
@@ -64,6 +68,13 @@ def get(
             is_complete = _show_tables(client, chosen, namespace, selector, look)
     if not is_complete:
         raise typer.Exit(1)
+
+
+def _get_items(session: Session, tasks: list[str], form: str, *, headers: bool, asked_more: bool) -> None:
+    if asked_more:
+        raise UserError("items belong to one task: leave -w, -A and -l out")
+    with session.client() as client:
+        task_items.show(client, session.namespace(), tasks, form, headers=headers)
 
 
 def events(

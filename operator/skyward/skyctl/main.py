@@ -21,6 +21,8 @@ from skyward.skyctl import (
     describing,
     getting,
     lifecycle,
+    offering,
+    patching,
     reading,
     rollouts,
     running,
@@ -71,9 +73,11 @@ cli.command("cordon", short_help="Give nodes no new work.")(cordoning.cordon)
 cli.command("uncordon", short_help="Give nodes work again.")(cordoning.uncordon)
 cli.command("drain", short_help="Cordon nodes and wait until nothing runs on them.")(cordoning.drain)
 cli.command("edit", short_help="Edit a pool in $VISUAL or $EDITOR.")(changing.edit)
+cli.command("patch", short_help="Set fields of an object.")(patching.patch)
 cli.command("scale", short_help="Set how many nodes pools have.")(changing.scale)
 cli.add_typer(rollouts.cli, name="rollout", short_help="Follow, undo, restart or pause a pool's roll-out.")
 cli.command("wait", short_help="Wait for a condition, a field or an end.")(waiting.wait)
+cli.command("offerings", short_help="Show what machines there are, and which fit a pool.")(offering.offerings)
 cli.command("logs", short_help="Show what a task or a node printed.")(reading.logs)
 cli.command("events", short_help="Show what happened, and why.")(getting.events)
 cli.command("why", short_help="Tell what was decided about an object, and why.")(why.why)

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from functools import cache
 from itertools import chain
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 Row = tuple[object, ...]
@@ -39,6 +39,12 @@ def values(count: int, width: int) -> str:
 def insert(raw: sqlite3.Connection, prefix: str, rows: Sequence[Row]) -> None:
     for part in chunks(rows):
         raw.execute(f"{prefix} {values(len(part), len(part[0]))}", tuple(chain.from_iterable(part)))
+
+
+def select(raw: sqlite3.Connection, template: str, rows: Sequence[Row]) -> Iterator[tuple[Any, ...]]:
+    """What `SELECT ... FROM (%s) AS new JOIN ...` finds for all rows."""
+    for part in chunks(rows):
+        yield from raw.execute(template % values(len(part), len(part[0])), tuple(chain.from_iterable(part)))
 
 
 def update(raw: sqlite3.Connection, template: str, rows: Sequence[Row]) -> tuple[bool, ...]:

@@ -18,6 +18,8 @@ from sqlalchemy import Connection, Engine, StaticPool, create_engine, event
 
 from skyward.store.parsed import Parsed
 
+_CACHE_KIB = 16 * 1024
+"""Of the file, what the writer keeps in memory once it was used: the indices of a long queue."""
 _STATEMENTS = 512
 """Prepared statements kept per connection: batches come in sizes of powers of two, each its own statement."""
 
@@ -65,6 +67,7 @@ def open_writer(path: Path, *, max_pages: int | None = None) -> Database:
     raw.execute("PRAGMA synchronous = NORMAL")
     raw.execute("PRAGMA journal_size_limit = 67108864").fetchone()
     raw.execute("PRAGMA wal_autocheckpoint = 0").fetchone()
+    raw.execute(f"PRAGMA cache_size = -{_CACHE_KIB}").fetchone()
     if max_pages is not None:
         raw.execute(f"PRAGMA max_page_count = {int(max_pages)}").fetchone()
     return Database(raw, "BEGIN IMMEDIATE")

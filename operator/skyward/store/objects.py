@@ -50,14 +50,15 @@ class Objects:
     def get(self, kind: type[O], key: str) -> O | None:
         namespace, _, name = key.partition("/")
         row = self._row(kind.KIND, namespace, name)
-        return None if row is None else self._parsed.read(kind, row[2])
+        return None if row is None else self._parsed.read(kind, key, row[2])
 
     def list(self, kind: type[O], namespace: str | None) -> tuple[O, ...]:
         rows = self._raw.execute(
-            "SELECT body FROM objects WHERE kind = ? AND (? IS NULL OR namespace = ?) ORDER BY namespace, name",
+            "SELECT namespace || '/' || name, body FROM objects WHERE kind = ? AND (? IS NULL OR namespace = ?) "
+            "ORDER BY namespace, name",
             (kind.KIND, namespace, namespace),
         )
-        return tuple(self._parsed.read(kind, body) for (body,) in rows)
+        return tuple(self._parsed.read(kind, key, body) for key, body in rows)
 
     def put(self, obj: O, expect: str | None) -> O:
         meta = obj.metadata
@@ -93,7 +94,7 @@ class Objects:
 
     def _update(self, obj: O, row: tuple[str, int, str]) -> O:
         uid, stored_version, stored_body = row
-        old = self._parsed.read(type(obj), stored_body)
+        old = self._parsed.read(type(obj), obj.key, stored_body)
         meta = obj.metadata.replace(
             uid=obj.metadata.uid or uid,
             creation_timestamp=obj.metadata.creation_timestamp or old.metadata.creation_timestamp,
@@ -118,7 +119,7 @@ class Objects:
         row = self._row(obj.kind, meta.namespace, meta.name)
         if row is None or (meta.uid and meta.uid != row[0]):
             return  # gone, or another object took the name since
-        self._remove(self._parsed.read(type(obj), row[2]))
+        self._remove(self._parsed.read(type(obj), obj.key, row[2]))
 
     def version(self) -> int:
         (newest,) = self._raw.execute("SELECT max(resource_version) FROM changes").fetchone()
@@ -163,6 +164,10 @@ class Objects:
 
     def _log(self, version: int, verb: Verb, obj: Object, body: str) -> None:
         meta = obj.metadata
+        if verb is Verb.DELETED:
+            self._parsed.forget(obj)
+        else:
+            self._parsed.keep(obj, body)
         self._raw.execute(
             "INSERT INTO changes VALUES (?, ?, ?, ?, ?, ?)", (version, obj.kind, meta.namespace, meta.name, verb, body)
         )

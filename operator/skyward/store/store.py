@@ -89,6 +89,10 @@ class SqlStore:
             self._lost()
             raise
 
+    @property
+    def is_idle(self) -> bool:
+        return self._writer.is_idle
+
     async def lead(self, take: Callable[[Transaction], Lease | None], lost: Callable[[], None]) -> Lease | None:
         self._check_open()
         self._lost = lost

@@ -47,7 +47,7 @@ _NAMES = (
 _columns_of: Callable[[TaskRow], tuple[object, ...]] = attrgetter(*_NAMES)
 _ENV, _RANKS, _FAILURES, _POLICY = (_NAMES.index(name) for name in ("env", "ranks", "failures", "policy"))
 COLUMNS = ", ".join(("seq", *_NAMES))
-INSERT = f"INSERT INTO tasks ({', '.join(_NAMES)}, ttl_s) VALUES ({', '.join('?' * (len(_NAMES) + 1))})"  # noqa: S608 (constants)
+INSERT = f"INSERT INTO tasks (seq, {', '.join(_NAMES)}, ttl_s)"
 
 
 def to_row(task: TaskRow) -> tuple[object, ...]:
@@ -57,7 +57,7 @@ def to_row(task: TaskRow) -> tuple[object, ...]:
     columns[_RANKS] = dump_ranks(task.ranks) if task.ranks else "[]"
     columns[_FAILURES] = dump_failures(task.failures)
     columns[_POLICY] = _dump_policy(task.policy)
-    return (*columns, task.policy.ttl_s)
+    return (task.seq, *columns, task.policy.ttl_s)
 
 
 def from_row(row: Sequence[Any]) -> TaskRow:

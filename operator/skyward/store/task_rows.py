@@ -33,6 +33,19 @@ _END = (
 )
 
 
+_OF_KEYS = "SELECT tasks.seq FROM (%s) AS new JOIN tasks ON tasks.submitter = new.column1 AND tasks.key = new.column2"
+_OF_NAMES = (
+    "SELECT tasks.namespace, tasks.name FROM (%s) AS new "
+    "JOIN tasks ON tasks.namespace = new.column1 AND tasks.name = new.column2"
+)
+_OF_DIGESTS = "SELECT functions.digest FROM (%s) AS new JOIN functions ON functions.digest = new.column1"
+_ITEMS = "INSERT INTO items (task, item, state, attempt, counted, started)"
+_NUMBERS = "WITH RECURSIVE n (i) AS (SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?)"
+_COUNTED_ITEMS = f"{_ITEMS} {_NUMBERS} SELECT ?, i, 0, 0, 0, 0 FROM n"  # noqa: S608 (constants)
+_FEW = 16
+"""Items that are written as rows; those of longer tasks make themselves, by counting."""
+
+
 class SqlTaskRows:
     """Implements `contracts.TaskRows` inside one transaction."""
 
@@ -42,14 +55,22 @@ class SqlTaskRows:
 
     # --- tasks -------------------------------------------------------------------------------------------------
 
-    def add(self, task: TaskRow, arguments: Sequence[bytes]) -> TaskRow:
+    def add(self, tasks: Sequence[tuple[TaskRow, Sequence[bytes]]]) -> tuple[TaskRow, ...]:
         self._check_writable()
-        seq = self._raw.execute(task_codec.INSERT, task_codec.to_row(task)).lastrowid
-        assert seq is not None
-        self._add_items(seq, 0, task.items)
-        batches.insert(self._raw, "INSERT INTO arguments", [(seq, index, data) for index, data in enumerate(arguments)])
-        blob_rows.note(self._raw, seq, arguments)
-        return replace(task, seq=seq)
+        last = self._raw.execute("SELECT seq FROM sqlite_sequence WHERE name = 'tasks'").fetchone()
+        first = 1 if last is None else last[0] + 1
+        added = tuple(replace(task, seq=seq) for seq, (task, _) in enumerate(tasks, first))
+        batches.insert(self._raw, task_codec.INSERT, [task_codec.to_row(task) for task in added])
+        short = [(task.seq, item) for task in added if task.items <= _FEW for item in range(task.items)]
+        batches.insert(self._raw, _ITEMS, [(seq, item, _QUEUED, 0, 0, 0) for seq, item in short])
+        rows: list[batches.Row] = []
+        for task, (_, arguments) in zip(added, tasks, strict=True):
+            if task.items > _FEW:
+                self._add_items(task.seq, 0, task.items)
+            rows += [(task.seq, index, data) for index, data in enumerate(arguments)]
+            blob_rows.note(self._raw, task.seq, arguments)
+        batches.insert(self._raw, "INSERT INTO arguments", rows)
+        return added
 
     def extend(self, seq: int, start: int, arguments: Sequence[bytes], *, open: bool, at: float) -> None:
         self._check_writable()
@@ -68,6 +89,13 @@ class SqlTaskRows:
 
     def by_key(self, submitter: str, key: str) -> TaskRow | None:
         return self._task("submitter = ? AND key = ?", submitter, key)
+
+    def by_keys(self, keys: Sequence[tuple[str, str]]) -> tuple[TaskRow, ...]:
+        named = [seq for (seq,) in batches.select(self._raw, _OF_KEYS, keys)]
+        return tuple(row for seq in named for row in self._tasks("seq = ?", seq))
+
+    def taken_names(self, names: Sequence[tuple[str, str]]) -> frozenset[tuple[str, str]]:
+        return frozenset((namespace, name) for namespace, name in batches.select(self._raw, _OF_NAMES, names))
 
     def all(self, namespace: str | None = None) -> tuple[TaskRow, ...]:
         return self._tasks("? IS NULL OR namespace = ?", namespace, namespace)
@@ -216,8 +244,9 @@ class SqlTaskRows:
         row = self._raw.execute("SELECT data FROM functions WHERE digest = ?", (digest,)).fetchone()
         return None if row is None else bytes(row[0])
 
-    def has_function(self, digest: str) -> bool:
-        return self._raw.execute("SELECT 1 FROM functions WHERE digest = ?", (digest,)).fetchone() is not None
+    def known_functions(self, digests: Collection[str]) -> frozenset[str]:
+        found = batches.select(self._raw, _OF_DIGESTS, [(digest,) for digest in digests])
+        return frozenset(digest for (digest,) in found)
 
     def drop_functions(self, before: float) -> int:
         self._check_writable()
@@ -230,8 +259,7 @@ class SqlTaskRows:
     def _add_items(self, seq: int, start: int, end: int) -> None:
         if end > start:
             self._raw.execute(
-                "INSERT INTO items (task, item, state, attempt, counted, started) WITH RECURSIVE n (i) AS "
-                "(SELECT ? UNION ALL SELECT i + 1 FROM n WHERE i + 1 < ?) SELECT ?, i, 0, 0, 0, 0 FROM n",
+                _COUNTED_ITEMS,
                 (start, end, seq),
             )
 

@@ -8,6 +8,7 @@ once on the loop's own thread: going to another thread and back takes several ti
 from __future__ import annotations
 
 import asyncio
+import os
 import queue
 import sqlite3
 import threading
@@ -158,6 +159,10 @@ class InlineWriter:
     ) -> Any:
         return _run_now(self._batches, self._publish, Job(work, power_safe, leads))
 
+    @property
+    def is_idle(self) -> bool:
+        return True
+
     def close(self) -> None:
         pass
 
@@ -179,10 +184,8 @@ class ThreadWriter:
     async def run(
         self, work: Callable[[SqlTransaction], Any], power_safe: bool, *, leads: bool = False, quick: bool = False
     ) -> Any:
-        if quick and not (power_safe or leads or self._under_way or self._checkpoints.is_overdue):
-            began = time.monotonic()
-            if began >= self._wary_until:
-                return self._run_here(Job(work, power_safe), began)
+        if quick and not power_safe and self.is_idle:
+            return self._run_here(Job(work, power_safe))
         job = Job(work, power_safe, leads, asyncio.get_running_loop().create_future())
         assert job.future is not None
         self._under_way += 1
@@ -195,7 +198,12 @@ class ThreadWriter:
         self._thread.join()
         self._checkpoints.close()
 
-    def _run_here(self, job: Job, began: float) -> Any:
+    @property
+    def is_idle(self) -> bool:
+        return not self._under_way and not self._checkpoints.is_overdue and time.monotonic() >= self._wary_until
+
+    def _run_here(self, job: Job) -> Any:
+        began = time.monotonic()
         try:
             return _run_now(self._batches, self._publish, job)
         finally:
@@ -253,7 +261,7 @@ def _identity(path: Path | None) -> tuple[int, int] | None:
     if path is None:
         return None
     try:
-        info = path.stat()
+        info = os.stat(path)  # noqa: PTH116 (before every commit)
     except OSError:
         return None
     return info.st_dev, info.st_ino

@@ -70,8 +70,8 @@ MUTANTS = (
         (
             Edit(
                 "skyward.controllers.trust",
-                "        if doubt is None:\n            await self._note(provider)\n",
-                "        await self._note(provider)\n",
+                "        if doubt is not None:\n            self._clean_since.pop(provider, None)\n        elif ",
+                "        if ",
             ),
         ),
         (Simulated("local", 1.0, ("slow",), ("users", "chaos", "restores"), nodes=6, hint=2),),

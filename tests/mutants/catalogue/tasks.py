@@ -1,5 +1,7 @@
 """Tasks and agents: one result for each item, from the attempt that holds it, and nothing lost."""
 
+from dataclasses import replace
+
 from tests.mutants.mutant import Edit, Mutant
 from tests.mutants.trials import Laws, Simulated
 
@@ -10,6 +12,15 @@ _ROWS = "skyward.store.task_rows"
 _AGENTS = "skyward.gateway.agents"
 _LEAVING = "skyward.planner.leaving"
 _WORK = ("users", "work", "nodes", "chaos")
+_FENCES = Simulated(
+    "local",
+    1.0,
+    ("agent-crash", "agent-hang", "partition", "reboot", "slow-commit", "forged-report"),
+    (*_WORK, "strangers"),
+    hint=0,
+)
+"""Here each fence is tried: nodes die and come back, operators die, writes overtake each other, and reports are made up."""
+_RESTARTED = Simulated("local", 1.0, ("agent-crash", "reboot"), (*_WORK, "strangers"), weight=20.0, nodes=2, hint=0)
 _LOSSES = ("agent-crash", "agent-hang", "partition", "reboot", "duplicate-agent", "slow-commit")
 
 MUTANTS = (
@@ -48,14 +59,14 @@ MUTANTS = (
                 '"WHERE task = ? AND state = 0",\n            (outcome, at, readable',
             ),
         ),
-        (Laws("queue"),),
+        (replace(_FENCES, hint=1), Laws("queue")),
         "what ran when its task was cancelled still succeeds",
     ),
     Mutant(
         "losses-do-not-count",
         "S39",
         (Edit(_OUTCOMES, "    counted += counts\n", "    counted += counts and outcome not in INFRASTRUCTURE\n"),),
-        (Laws("queue"),),
+        (_FENCES, Laws("queue")),
         "one poison task takes down node after node, for ever",
     ),
     Mutant(
@@ -70,15 +81,11 @@ MUTANTS = (
         "S36",
         (
             Edit(
-                "skyward.queue.queue",
-                "        if stored is not None:\n            submission.check_same(stored, row.fingerprint)",
-                "        if stored is not None and not row.key:\n            submission.check_same(stored, row.fingerprint)",
-            ),
-            Edit(
-                "skyward.queue.queue",
-                "        return tx.tasks.add(row, submitted.items), True",
-                "        if stored is not None:\n            row = replace(row, key=row.uid)\n"
-                "        return tx.tasks.add(row, submitted.items), True",
+                "skyward.queue.arrivals",
+                "            stored = known.get((row.submitter, row.key))\n            if stored is not None:\n",
+                "            stored = known.get((row.submitter, row.key))\n            if stored is not None:\n"
+                "                rows[index] = row = replace(row, key=row.uid)\n"
+                "                arrival.row = row\n            if stored is not None and not row.key:\n",
             ),
         ),
         (Laws("queue"),),
@@ -94,7 +101,7 @@ MUTANTS = (
                 "taken = [one for uid in tuple(self._pinned) for one in self.of_node(uid)][:count]",
             ),
         ),
-        (Laws("queue"),),
+        (replace(_FENCES, hint=3), Laws("queue")),
         "two ranks of a broadcast run on one node",
     ),
     Mutant(
@@ -120,14 +127,14 @@ MUTANTS = (
                 "holder.node_uid, holder.node, False)",
             ),
         ),
-        (Laws("queue"),),
+        (replace(_FENCES, hint=1), Laws("queue")),
         "a payment that was asked for at most once is made twice when its node dies before it is heard of",
     ),
     Mutant(
         "start-marker-is-lost-with-the-operator",
         "S37",
         (Edit(_ROWS, "SET state = 1, started = new.column7,", "SET state = 1, started = 0 * new.column7,"),),
-        (Laws("queue"),),
+        (replace(_FENCES, hint=1), Laws("queue")),
         "the same, when the operator was restarted in between",
     ),
     Mutant(
@@ -140,21 +147,34 @@ MUTANTS = (
                 "if held.task.is_at_most_once:",
             ),
         ),
-        (Laws("queue"),),
+        (_RESTARTED, Laws("queue")),
         "an agent that was restarted knows nothing of what the one before it ran, and it is run again",
     ),
     Mutant(
         "secret-is-not-asked-for",
         "S34",
         (Edit(_ATTEMPTS, "if held is not None and held.secret == report.id.secret:", "if held is not None:"),),
-        (Laws("queue"),),
+        (_FENCES, Laws("queue")),
         "who guesses the number of an attempt ends it",
+    ),
+    Mutant(
+        "number-is-not-asked-for",
+        "S34",
+        (
+            Edit(
+                _BOARD,
+                "held is None or held.attempt != attempt.attempt or held.node_uid",
+                "held is None or held.node_uid",
+            ),
+        ),
+        (_FENCES,),
+        "a report of another attempt of the same node ends the one that runs now",
     ),
     Mutant(
         "exceptions-do-not-use-up-tries",
         "S39",
         (Edit(_OUTCOMES, "if row.counted > policy.max_retries or", "if row.counted > policy.max_retries + 1 or"),),
-        (Laws("queue"),),
+        (replace(_FENCES, hint=3), Laws("queue")),
         "what always fails is tried more often than it may",
     ),
     Mutant(

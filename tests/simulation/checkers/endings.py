@@ -32,7 +32,10 @@ class EndingChecker(Checker):
 
     def listed(self, process: Process, listing: Listing) -> None:
         before = self._shown.get(process.number, {})
-        self._shown[process.number] = {one.id: before.get(one.id, self.world.now) for one in listing.instances}
+        shown = {one.id: before.get(one.id, self.world.now) for one in listing.instances}
+        provider_of = self.world.cloud.provider_of
+        others = {name: at for name, at in before.items() if provider_of(name) not in ("", listing.provider)}
+        self._shown[process.number] = {**others, **shown}
 
     def _dropped(self, launch_id: str) -> None:
         launch = self._launches.pop(launch_id, None)

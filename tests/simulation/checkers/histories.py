@@ -86,8 +86,6 @@ class HistoryChecker(Checker):
             wrong = "S40" if row.ranks else "S33", f"was given to {lease.node}, and was not its to take"
         if wrong is not None:
             self.violate(wrong[0], name, wrong[1])
-        if item.is_vacant:
-            self.world.coverage.reach("vacant rank taken over")
         item.pinned, item.is_vacant = (lease.node_uid if row.ranks else ""), False
         item.attempt, item.holder, item.secret = lease.attempt, lease.node_uid, lease.secret
         item.started = lease.started

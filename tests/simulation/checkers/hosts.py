@@ -15,8 +15,8 @@ _ALONE_S = (30.0, 500.0)
 class HostChecker(Checker):
     def __init__(self, *args: object) -> None:
         super().__init__(*args)  # type: ignore[arg-type]
-        self._failed_at: dict[str, float] = {}
-        """By host: when a node on it failed that was never ready."""
+        self._failed_at: dict[tuple[str, str], float] = {}
+        """By provider and host: when a node on it failed that was never ready."""
         self._told: set[str] = set()
 
     def committed(self, commit: Commit) -> None:
@@ -30,8 +30,8 @@ class HostChecker(Checker):
 
     def _check(self, launch: Launch) -> None:
         low_s, high_s = _ALONE_S
-        for host, failed_at in self._failed_at.items():
-            if low_s < self.world.now - failed_at < high_s:
+        for (provider, host), failed_at in self._failed_at.items():
+            if provider == launch.request.offering.provider and low_s < self.world.now - failed_at < high_s:
                 self.world.coverage.reach("launch kept off a bad host")
                 if host not in launch.request.avoid_hosts:
                     self.violate(
@@ -52,4 +52,4 @@ class HostChecker(Checker):
         served = is_true(status.conditions, NodeCondition.INITIALIZED)
         announced = is_true(status.conditions, NodeCondition.INTERRUPTED)
         if not served and not announced:
-            self._failed_at[status.host_id] = self.world.now
+            self._failed_at[status.provider, status.host_id] = self.world.now

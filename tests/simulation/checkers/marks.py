@@ -19,8 +19,11 @@ class MarkChecker(Checker):
 
     def listed(self, process: Process, listing: Listing) -> None:
         before, at = self._shown[process.number], listing.started_at
-        self._shown[process.number] = {one.id: (before.get(one.id, (at, at))[0], at) for one in listing.instances}
-        for instance_id, (first, newest) in self._shown[process.number].items():
+        shown = {one.id: (before.get(one.id, (at, at))[0], at) for one in listing.instances}
+        provider_of = self.world.cloud.provider_of
+        others = {name: times for name, times in before.items() if provider_of(name) not in ("", listing.provider)}
+        self._shown[process.number] = {**others, **shown}
+        for instance_id, (first, newest) in shown.items():
             if newest > first and newest - first >= self.world.cloud.profile.visibility_s:
                 self._proved.add((process.number, instance_id))
 

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skyward_agent.wire.frames import message
 from skyward_agent.wire.messages.attempts import AttemptId, Failure
 from skyward_agent.wire.messages.both import VERSION, Peer
+from skyward_agent.wire.records import record
 
 PROCESS = "process"
 THREAD = "thread"
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AgentHello:
     """First words of an agent: with its one-time join token, or with the node credential it was given for it."""
 
@@ -40,7 +41,7 @@ class AgentHello:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class AgentWelcome:
     credential: str
     """Node credential to use from now on; empty when the hello already carried one."""
@@ -56,7 +57,7 @@ class AgentWelcome:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Configure:
     """What the agent must know of its pool. Sent on joining and whenever it changes; takes effect at once."""
 
@@ -75,7 +76,7 @@ class Configure:
     """What runs a lane's tasks: `process`, or `thread` for threads of one process."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class HealthCheck:
     """A command that tells whether the node is well; the agent runs it again and again, and so judges its node."""
 
@@ -92,7 +93,7 @@ CHECK_FAILING = "failing"
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Heartbeat:
     busy: int
     lanes: int
@@ -111,7 +112,7 @@ class Heartbeat:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Want:
     """The agent can hold this many more attempts. Replaces what it said before; 0 stops deliveries."""
 
@@ -120,7 +121,7 @@ class Want:
     """Leases that this connection has brought it so far: those still under way count against the capacity. -1: not said."""
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Lease:
     """The right, and all that is needed, to run one attempt."""
 
@@ -141,7 +142,7 @@ class Lease:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Leases:
     leases: tuple[Lease, ...]
     functions: tuple[Function, ...] = ()
@@ -149,14 +150,14 @@ class Leases:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Function:
     digest: str
     data: bytes
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class NeedFunctions:
     """The agent holds leases of functions it does not have (it restarted); answered by `Functions`."""
 
@@ -164,20 +165,20 @@ class NeedFunctions:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Functions:
     functions: tuple[Function, ...]
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Started:
     """These attempts are in the hands of the processes that run user code: they have begun, or may at any moment."""
 
     attempts: tuple[AttemptId, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Report:
     """How one attempt ended. Kept in the agent's spool until acknowledged."""
 
@@ -189,13 +190,13 @@ class Report:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Reports:
     reports: tuple[Report, ...]
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Acknowledged:
     """These reports are durable, or were refused as superseded: forget them."""
 
@@ -203,7 +204,7 @@ class Acknowledged:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Abandon:
     """Stop these attempts: kill their process trees. Each is answered by a report with outcome Cancelled."""
 
@@ -212,7 +213,7 @@ class Abandon:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Recall:
     """Another agent idles: give back those of these attempts that have not begun. Answered by one Returned."""
 
@@ -220,7 +221,7 @@ class Recall:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Returned:
     """These attempts never began here and never will: no report of them follows. Also said unasked, by an agent that may take
     no work or leaves."""
@@ -229,7 +230,7 @@ class Returned:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Update:
     """This operator ships another agent file: put it in place, and start it once what runs has ended."""
 
@@ -239,7 +240,7 @@ class Update:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Dismiss:
     """The node leaves: stop everything and exit, never to come back."""
 

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skyward_agent.wire.frames import message
+from skyward_agent.wire.records import record
 
 VERSION = 1
 
@@ -20,7 +19,7 @@ REFUSED_UNAUTHENTICATED = "Unauthenticated"
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Refused:
     """The request (or, with request 0, the connection) is refused. `error` names a class of `skyward.errors`."""
 
@@ -29,13 +28,13 @@ class Refused:
     message: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Peer:
     name: str
     address: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Output:
     """A piece of what user code wrote. Numbered per attempt from 0; a gap means that some was dropped."""
 
@@ -51,13 +50,13 @@ class Output:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Outputs:
     outputs: tuple[Output, ...]
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Ping:
     """Either side, to see whether the other lives; answered by Pong."""
 
@@ -65,6 +64,6 @@ class Ping:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Pong:
     request: int = 0

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import field
 
 from skyward_agent.wire.frames import message
 from skyward_agent.wire.messages.attempts import INFRASTRUCTURE, Failure
 from skyward_agent.wire.messages.both import VERSION
+from skyward_agent.wire.records import record
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ClientHello:
     token: str
     python: str
@@ -19,7 +20,7 @@ class ClientHello:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class ClientWelcome:
     installation: str
     version: int = VERSION
@@ -29,7 +30,7 @@ class ClientWelcome:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class PutFunction:
     """Makes a function known. Sent before the first Submit that names it on a connection; not answered."""
 
@@ -44,7 +45,7 @@ RETRY = "retry"
 REPLACE_RANK = "replaceRank"
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Policy:
     """What is promised of a task beyond one ordinary call. As it stands here, it is that of an ordinary one."""
 
@@ -73,7 +74,7 @@ class Policy:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Submit:
     """Make a task. Idempotent by `key`: the same key answers with the same task."""
 
@@ -101,7 +102,7 @@ class Submit:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Submitted:
     """The task is durable."""
 
@@ -114,7 +115,7 @@ class Submitted:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Extend:
     """More items of an open map. Idempotent by `start`; answered by Extended once durable."""
 
@@ -127,7 +128,7 @@ class Extend:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Extended:
     request: int
     items: int
@@ -135,7 +136,7 @@ class Extended:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Attach:
     """Follow a task again, from another connection: results of these items (all when empty) come as they are or get ready."""
 
@@ -147,7 +148,7 @@ class Attach:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Attached:
     """The answer to Attach; with request 0, said again to its other followers when an open map grew or was closed."""
 
@@ -160,7 +161,7 @@ class Attached:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Cancel:
     """Cancel a whole task; items that ended keep their outcome. Answered by Cancelled once durable."""
 
@@ -171,13 +172,13 @@ class Cancel:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Cancelled:
     request: int
     task: str
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Result:
     """The terminal outcome of one item; sent once per connection that follows the task."""
 
@@ -192,13 +193,13 @@ class Result:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Results:
     results: tuple[Result, ...]
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Delivered:
     """The client has every result of these tasks: one that is kept only until then may go. Not answered."""
 

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-
 from skyward_agent.wire.frames import message
+from skyward_agent.wire.records import record
 
 
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Yield:
     """One value. Numbered per attempt from 0, without a gap: what is lost with a connection is said again."""
 
@@ -20,13 +19,13 @@ class Yield:
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Yields:
     yields: tuple[Yield, ...]
 
 
 @message
-@dataclass(frozen=True, slots=True)
+@record(frozen=True, slots=True)
 class Demand:
     """Whoever iterates has taken this many values, and there is room for those below `until`: the function pauses there."""
 

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 from aiohttp import web
 
-from skyward.api import Event, Node, Object, Pool, Task
+from skyward.api import Event, Node, Object, Pool, Task, TaskItem
 from skyward.apiserver.refusals import no_such_object
 from skyward.apiserver.resources import Resource
 from skyward.apiserver.why.nodes import NodeFacts, gone_node_story, node_story
@@ -51,7 +51,14 @@ class Why:
         pool, node_records = await self._store.read(work)
         nodes = pool.nodes if pool is not None else ()
         held = {node.metadata.uid: self._queue.held(node.metadata.uid) for node in nodes}
-        return task_story(TaskFacts(task, pool, held, node_records))
+        return task_story(TaskFacts(task, pool, held, node_records, await self._tried_again(task)))
+
+    async def _tried_again(self, task: Task) -> tuple[TaskItem, ...]:
+        """Its items of which an attempt did not succeed, those that are shown."""
+        found: list[TaskItem] = []
+        for index in sorted({failure.item for failure in task.status.failures}):
+            found += await self._queue.items(task.metadata.namespace, task.metadata.name, index, 1) or ()
+        return tuple(found)
 
 
 def _of_pool(tx: Transaction, namespace: str, name: str) -> Story | None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from skyward.api import Node, NodeCondition, Task, TaskCondition, TaskFailure, TaskPhase, find, is_true
+from skyward.api import Node, NodeCondition, Task, TaskCondition, TaskFailure, TaskItem, TaskPhase, find, is_true
 from skyward.apiserver.why.nodes import why_it_went
 from skyward.apiserver.why.pools import PoolFacts, pool_holds, pool_summary
+from skyward.apiserver.why.promises import asked_for, became
 from skyward.apiserver.why.story import Chapter, Line, Story, about_other, chapter, counted, ref
 from skyward.facts import DecisionRecord
 
@@ -24,15 +25,19 @@ class TaskFacts:
     """Attempts that the agents of the pool's nodes hold, by uid of the node."""
     node_records: Mapping[str, Sequence[DecisionRecord]]
     """About the nodes that its failed attempts name, by name; those that are gone included."""
+    items: Sequence[TaskItem] = ()
+    """Those that its failed attempts name."""
 
 
 def task_story(facts: TaskFacts) -> Story:
     task = facts.task
     meta = task.metadata
     chapters = (
+        chapter("What was asked for", asked_for(task)),
         chapter("Where it runs", (Line(f"on node {name}", about=f"node/{name}") for name in task.status.nodes)),
         Chapter("Why the rest waits", _waits(facts)),
         Chapter("Attempts that did not succeed", tuple(_failures(facts))),
+        Chapter("What became of those items", tuple(became(task, facts.items[-_TOLD:]))),
     )
     see = (f"pool/{task.spec.pool}", *(f"node/{name}" for name in task.status.nodes[:1]))
     return Story(task.kind, meta.namespace, meta.name, _summary(task), chapters, see=see)
