@@ -80,7 +80,7 @@ def measure(module: str, python: str | Path, extra: Mapping[str, str] = MappingP
     try:
         problem = _how_it_ended(process)
     finally:
-        end_all(str(directory))
+        end_all(str(directory), process.pid)
     found = _read(figures) | {"load_before": round(load, 2)}
     if problem:
         found["left_out"] = f"{problem}: see {log}"

@@ -33,9 +33,11 @@ ROUTES = [
         (method, f"{GROUP}/namespaces/default/{plural}/x{sub}")
         for plural in ("pools", "nodes", "tasks", "sources", "events")
         for method in ("GET", "PUT", "PATCH", "DELETE")
-        for sub in ("", "/status", "/scale", "/revisions", "/log", "/why")
+        for sub in ("", "/status", "/scale", "/revisions", "/offerings", "/log", "/why")
     ),
     ("POST", f"{GROUP}/namespaces/default/pools"),
+    ("GET", f"{GROUP}/offerings"),
+    ("POST", f"{GROUP}/offerings"),
     ("GET", "/no/such/path"),
     ("OPTIONS", f"{GROUP}/pools"),
 ]

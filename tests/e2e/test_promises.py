@@ -129,45 +129,44 @@ def test_a_dead_letter_tells_each_attempt_with_its_evidence(running: OperatorPro
     assert "given up" in why
 
 
-def test_priority_decides_what_is_next_and_a_deadline_ends_what_still_waits(
-    running: OperatorProcess, pool: sky.PoolHandle, tmp_path: Path
-) -> None:
-    ledger, gate, open_gate = tmp_path / "ledger", tmp_path / "gate", tmp_path / "open"
-    open_gate.touch()
+def test_a_deadline_ends_what_still_waits(running: OperatorProcess, pool: sky.PoolHandle, tmp_path: Path) -> None:
+    ledger, gate = tmp_path / "ledger", tmp_path / "gate"
     first = pool.submit(note_and_wait, str(ledger), str(gate), "first")
     wait_for("it to run", lambda: lines(ledger) == ["first"])
-    futures = {
-        word: pool.options(priority=priority).submit(note_and_wait, str(ledger), str(open_gate), word)
-        for word, priority in (("low", -500), ("ordinary", 0), ("high", 500))
-    }
-    late = pool.options(deadline=1.0).submit(note_and_wait, str(ledger), str(open_gate), "late")
+    late = pool.options(deadline=1.0).submit(note_and_wait, str(ledger), str(gate), "late")
 
     with pytest.raises(errors.TaskTimedOut, match="its deadline"):
         late.result(30)
     gate.touch()
-    assert [future.result(30) for future in (first, *futures.values())] == ["first", "low", "ordinary", "high"]
 
-    assert lines(ledger) == ["first", "high", "ordinary", "low"]
+    assert first.result(30) == "first"
+    assert pool.run(double, 2) == 4, "what was next on that lane has gone"
+    assert lines(ledger) == ["first"]
 
 
-def test_a_held_queue_gives_nothing_out_until_it_is_opened(running: OperatorProcess, pool: sky.PoolHandle) -> None:
-    def hold(value: str) -> None:
-        body = {"spec": {"queue": value}}
-        running.objects.patch("pools", "default", "hello", body)
+def test_a_held_queue_gives_nothing_out_and_when_it_is_opened_the_most_urgent_goes_first(
+    running: OperatorProcess, pool: sky.PoolHandle, tmp_path: Path
+) -> None:
+    ledger, gate = tmp_path / "ledger", tmp_path / "gate"
+    gate.touch()
 
     def blocked() -> bool:
-        (task,) = tasks(running, "held")
-        return any(one["reason"] == "QueueHeld" for one in task["status"].get("conditions", []))
+        found = [task["status"].get("conditions", []) for task in tasks(running, "held")]
+        return len(found) == 3 and all(one[0]["reason"] == "QueueHeld" for one in found if one) and all(found)
 
-    hold("held")
+    skyctl(running, "patch", "pool", "hello", "-p", '{"spec":{"queue":"held"}}')
     wait_for("it to be held", lambda: running.objects.get("pools", "default", "hello")["spec"].get("queue") == "held")
-    future = pool.options(name="held").submit(double, 21)
-    wait_for("it to say so", lambda: bool(tasks(running, "held")) and blocked(), 20)
-    assert not future.done()
+    futures = [
+        pool.options(name="held", priority=priority).submit(note_and_wait, str(ledger), str(gate), str(priority))
+        for priority in (-500, 0, 500)
+    ]
+    wait_for("them to say so", blocked, 20)
+    assert not any(future.done() for future in futures)
 
-    hold("open")
+    skyctl(running, "patch", "pool", "hello", "-p", '{"spec":{"queue":null}}')
 
-    assert future.result(30) == 42
+    assert [future.result(30) for future in futures] == ["-500", "0", "500"]
+    assert lines(ledger) == ["500", "0", "-500"]
 
 
 def counted(ledger: str, number: int) -> int:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import ast
+import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from hack.benches.peers import processes
 from hack.benches.peers.table import OURS, ratios, render
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -38,6 +41,31 @@ def test_what_measures_the_peers_needs_nothing_but_the_standard_library(name: st
         names += [node.module or ""] if isinstance(node, ast.ImportFrom) else []
         strange = [name for name in names if not name.startswith("hack.benches.peers")]
         assert {name.partition(".")[0] for name in strange} <= sys.stdlib_module_names
+
+
+def test_every_process_of_a_measurement_is_found_and_ended(tmp_path: Path) -> None:
+    """One that has the mark, one that only shares the session, one with a home below: each in the way that systems need."""
+    sleeps = "import time; print(flush=True); time.sleep(600)"
+    children = (
+        "import subprocess, sys; [subprocess.Popen([sys.executable, '-c', sys.argv[1]], env=e) for e in ({}, None)]; "
+    )
+    argv = [sys.executable, "-c", children + sleeps, sleeps]
+    marked = os.environ | {processes.MARK: str(tmp_path)}
+    leader = subprocess.Popen(argv, env=marked, start_new_session=True, stdout=subprocess.PIPE)
+    node = subprocess.Popen([sys.executable, "-c", sleeps], env={"HOME": f"{tmp_path}/node"}, stdout=subprocess.PIPE)
+    try:
+        for process, lines in ((leader, 3), (node, 1)):
+            assert process.stdout is not None
+            assert [process.stdout.readline() for _ in range(lines)] == [b"\n"] * lines
+        found = processes.processes_of(str(tmp_path), leader.pid)
+        assert len(found) == 4
+        assert {leader.pid, node.pid} < set(found)
+    finally:
+        processes.end_all(str(tmp_path), leader.pid)
+        leader.communicate()
+        node.communicate()
+
+    assert processes.processes_of(str(tmp_path), leader.pid) == []
 
 
 def test_ratios_are_ours_divided_by_the_peers() -> None:

@@ -19,6 +19,8 @@ from skyward.store.database import open_writer
 from tests.store.world import CountingIds, StillClock, pool
 
 POLLS = 2_000
+FEW_ROWS = 1_500
+"""Too few for the journal to be moved for their number."""
 
 
 def run(directory: Path, scenario: Callable[[SqlStore], Coroutine[Any, Any, None]]) -> None:
@@ -118,6 +120,22 @@ def test_the_journal_is_moved_into_the_file_beside_the_commits(tmp_path: Path) -
                 break
             await asyncio.sleep(0.01)
         assert file.stat().st_size > small
+
+    run(tmp_path, scenario)
+
+
+def test_a_few_large_rows_are_moved_as_well(tmp_path: Path) -> None:
+    async def scenario(store: SqlStore) -> None:
+        large = b"x" * 10_000_000
+
+        await store.run(lambda tx: tx.tasks.put_function("large", large, 0.0))
+
+        for _ in range(FEW_ROWS):
+            await store.run(lambda tx: tx.tasks.put_function("small", b"small", 0.0))
+            if (tmp_path / "skyward.db").stat().st_size > len(large):
+                break
+            await asyncio.sleep(0.01)
+        assert (tmp_path / "skyward.db").stat().st_size > len(large)
 
     run(tmp_path, scenario)
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from skyward.api import Node, NodeCondition, PoolCondition
+from skyward.api import Node, NodeCondition, Pool, PoolCondition
 from skyward.api.meta import KEEP_ON_FAILURE
 from skyward.facts import CheckState, InstanceState
 from skyward.planner import is_gone
@@ -341,6 +341,29 @@ def test_a_host_that_fails_its_nodes_is_left_alone_also_by_the_next_operator(see
         assert world.cloud.created[-1].avoid_hosts == (), "one failure is forgiven after a while"
 
     run_world(story, seed)
+
+
+def test_what_a_deleted_pool_found_out_about_a_host_outlives_it_and_its_operator() -> None:
+    async def story(world: World) -> None:
+        world.cloud.hosts = ("bad", "good")
+        world.machines.always_fails = lambda request: host_of(world, request.provider_id) == "bad"
+        await world.start()
+        await world.apply(nodes=1)
+        await world.settled(within_s=1200)
+        await world.delete(Pool, "default/hello")
+        await world.until(lambda: _is_gone(world))
+        await world.restart()
+        before = len(world.cloud.created)
+        await world.apply("other", nodes=1)
+        await world.settled("other")
+
+        assert world.cloud.created[before].avoid_hosts == ("bad",)
+
+    run_world(story)
+
+
+async def _is_gone(world: World) -> bool:
+    return await world.store.read(lambda tx: tx.get(Pool, "default/hello")) is None
 
 
 def host_of(world: World, instance_id: str) -> str:

@@ -19,6 +19,9 @@ GREETING_LIMIT_BYTES = 256 * 1024
 """The largest frame taken from a peer that has not said who it is: an agent's greeting names every attempt it holds."""
 _PREFIX = 4
 _WRITE_BYTES = 256 * 1024
+_LITTLE_BYTES = 64 * 1024
+_PART_BYTES = 8 * 1024
+"""TLS keeps as much memory as was ever written to it at once: it gets a little in small parts."""
 _HIGH_WATER_BYTES = 1024 * 1024
 LATER_S = 0.002
 
@@ -109,17 +112,18 @@ class FrameConnection(asyncio.BufferedProtocol):
 
     def _next_piece(self) -> bytes | memoryview:
         """Small parts together, or a piece of a large one."""
+        limit = _WRITE_BYTES if self._outgoing_bytes > _LITTLE_BYTES else _PART_BYTES
         small: list[bytes | memoryview] = []
         size = 0
-        while self._outgoing and size + len(self._outgoing[0]) <= _WRITE_BYTES:
+        while self._outgoing and size + len(self._outgoing[0]) <= limit:
             part = self._outgoing.popleft()
             small.append(part)
             size += len(part)
         if not small:
             large = memoryview(self._outgoing.popleft())
-            self._outgoing.appendleft(large[_WRITE_BYTES:])
-            small.append(large[:_WRITE_BYTES])
-            size = _WRITE_BYTES
+            self._outgoing.appendleft(large[limit:])
+            small.append(large[:limit])
+            size = limit
         self._outgoing_bytes -= size
         return small[0] if len(small) == 1 else b"".join(small)
 

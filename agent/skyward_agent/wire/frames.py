@@ -30,7 +30,7 @@ _parse = json.JSONDecoder().raw_decode
 def _make_dump() -> Callable[[Any], str]:
     """What `JSONEncoder.encode` does, but for its making an encoder anew for each frame."""
     encoder = json.JSONEncoder(separators=(",", ":"), check_circular=False)
-    make: Any = json.encoder.c_make_encoder
+    make: Any = getattr(json.encoder, "c_make_encoder", None)
     if make is None:
         return encoder.encode
     quote = json.encoder.encode_basestring_ascii

@@ -8,6 +8,7 @@ Where the event loop keeps its buffers otherwise, nothing is changed and nothing
 from __future__ import annotations
 
 import asyncio
+from asyncio import sslproto
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -42,6 +43,14 @@ def read_room(loop: asyncio.AbstractEventLoop) -> ReadRoom:
     if room is None:
         room = _rooms[loop] = ReadRoom()
     return room
+
+
+def begin_with_little() -> None:
+    """From now on every TLS connection of this process begins with little memory, as `read_little` asks for later. For a process
+    that takes in many: what they begin with is freed in pieces too small and too scattered to be given back to the system."""
+    protocol: Any = sslproto.SSLProtocol
+    if isinstance(getattr(protocol, "max_size", None), int):
+        protocol.max_size = QUIET_BYTES
 
 
 def read_little(transport: asyncio.BaseTransport, room: ReadRoom) -> None:

@@ -1,5 +1,5 @@
-"""The processes of one measurement: found by a mark that they inherit, or by a home below its directory (nodes of ours start
-with a clean environment). Standard library only."""
+"""The processes of one measurement: found by a mark that they inherit, by their session (Redis overwrites its environment), or by a
+home below its directory (nodes of ours start with a clean one). Standard library only."""
 
 from __future__ import annotations
 
@@ -14,10 +14,11 @@ MARK = "SKYWARD_BENCH"
 
 def others() -> list[int]:
     """All processes of this measurement but this one, which is the client."""
-    return [pid for pid in processes_of(os.environ[MARK]) if pid != os.getpid()]
+    return [pid for pid in processes_of(os.environ[MARK], os.getsid(0)) if pid != os.getpid()]
 
 
-def processes_of(directory: str) -> list[int]:
+def processes_of(directory: str, session: int) -> list[int]:
+    """Living ones. `session`: that of the measuring process, which leads it."""
     marks = {f"{MARK}={directory}"}
     home = f"HOME={directory}/"
     found = []
@@ -28,7 +29,9 @@ def processes_of(directory: str) -> list[int]:
             environment = (entry / "environ").read_bytes().decode(errors="replace").split("\0")
         except OSError:
             continue
-        if not marks.isdisjoint(environment) or any(pair.startswith(home) for pair in environment):
+        state, its_session = _state_and_session(int(entry.name))
+        is_ours = not marks.isdisjoint(environment) or any(pair.startswith(home) for pair in environment)
+        if (is_ours) and state not in "ZX":
             found.append(int(entry.name))
     return found
 
@@ -49,10 +52,10 @@ def rss_mb(pid: int) -> float:
     raise LookupError(f"process {pid} has no resident memory")
 
 
-def end_all(directory: str, within_s: float = 10.0) -> None:
+def end_all(directory: str, session: int, within_s: float = 10.0) -> None:
     """`kill -9` for everything of that measurement, until nothing is left. Raises TimeoutError."""
     deadline = time.monotonic() + within_s
-    while found := [pid for pid in processes_of(directory) if pid != os.getpid() and not _is_dead(pid)]:
+    while found := processes_of(directory, session):
         if time.monotonic() > deadline:
             raise TimeoutError(f"processes {found} of {directory} do not end")
         for pid in found:
@@ -63,9 +66,11 @@ def end_all(directory: str, within_s: float = 10.0) -> None:
         time.sleep(0.05)
 
 
-def _is_dead(pid: int) -> bool:
+def _state_and_session(pid: int) -> tuple[str, int]:
+    """A process that is gone is as dead as a zombie."""
     try:
         text = Path(f"/proc/{pid}/stat").read_text(errors="replace")
     except OSError:
-        return True
-    return text[text.rindex(")") + 2] in "ZX"
+        return "X", 0
+    fields = text[text.rindex(")") + 2 :].split()
+    return fields[0], int(fields[3])

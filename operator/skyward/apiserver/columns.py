@@ -119,7 +119,11 @@ def _source_status(source: Source, _: View) -> str:
 
 def _accelerators(pool: Pool) -> str:
     spec = pool.spec
-    wanted = [entry.accelerator or spec.accelerator for entry in spec.offerings.entries] if spec.offerings else [spec.accelerator]
+    wanted = (
+        [entry.accelerator or spec.accelerator for entry in spec.offerings.entries]
+        if spec.offerings
+        else [spec.accelerator]
+    )
     return ",".join(dict.fromkeys(filter(None, wanted))) or NONE
 
 

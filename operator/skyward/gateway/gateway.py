@@ -22,6 +22,7 @@ from skyward.gateway.streams import Streams
 from skyward_agent.wire.connection import GREETING_LIMIT_BYTES, FrameConnection
 from skyward_agent.wire.frames import FrameError
 from skyward_agent.wire.messages import AgentHello, AttemptId, ClientHello, Refused, Result
+from skyward_agent.wire.read_buffer import begin_with_little
 
 log = structlog.get_logger()
 
@@ -87,6 +88,7 @@ class Gateway:
     async def run(self, ready: Callable[[], None]) -> None:
         """Serve until cancelled."""
         host, port = self._endpoint
+        begin_with_little()
         loop = asyncio.get_running_loop()
         stop_output = self._output.subscribe(self._clients.output_came)
         try:

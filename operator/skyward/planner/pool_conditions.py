@@ -18,7 +18,13 @@ from skyward.planner.repair import NO_REPAIRS, Repairs
 from skyward.planner.rollout import Moves
 from skyward.planner.updates import drop, false, true, unknown
 
-REFUSALS = (*NEEDS_A_HUMAN, Reason.INSUFFICIENT_CAPACITY, Reason.NO_OFFERING_FITS, Reason.LAUNCH_FAILED, Reason.BACKING_OFF)
+REFUSALS = (
+    *NEEDS_A_HUMAN,
+    Reason.INSUFFICIENT_CAPACITY,
+    Reason.NO_OFFERING_FITS,
+    Reason.LAUNCH_FAILED,
+    Reason.BACKING_OFF,
+)
 NOT_BEGUN = (Reason.PAUSED, Reason.ON_DELETE, Reason.NOT_BEFORE)
 """A roll-out that waits for one of these does not go on."""
 RETRY = "Edit the pool, or annotate it with skyward.dev/reconcile-requested-at and the current time to try again"

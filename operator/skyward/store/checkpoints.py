@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from pathlib import Path
 
 import structlog
@@ -17,6 +18,9 @@ from skyward.store.database import open_checkpointer
 log = structlog.get_logger()
 
 _EVERY_ROWS = 2_000
+_LOOK_S = 1.0
+_LONG_BYTES = 8 * 1024 * 1024
+"""Few rows may be large ones: so often it is looked whether the journal has become this long."""
 _LONGEST_PAGES = 16_384
 """A journal that never comes to its end, because the writer always writes, begins anew only when the writer waits for it."""
 
@@ -26,7 +30,9 @@ class Checkpoints:
 
     def __init__(self, path: Path, writer: sqlite3.Connection) -> None:
         self._writer = writer
+        self._journal = path.with_name(f"{path.name}-wal")
         self._done_at = writer.total_changes
+        self._look_at = 0.0
         self._wanted = threading.Event()
         self._is_open = True
         self.is_overdue = False
@@ -37,7 +43,7 @@ class Checkpoints:
 
     def wrote(self) -> None:
         changes = self._writer.total_changes
-        if changes - self._done_at >= _EVERY_ROWS:
+        if changes - self._done_at >= _EVERY_ROWS or self._is_long():
             self._done_at = changes
             self._wanted.set()
 
@@ -52,6 +58,16 @@ class Checkpoints:
         self._wanted.set()
         self._thread.join()
         self._own.close()
+
+    def _is_long(self) -> bool:
+        now = time.monotonic()
+        if now < self._look_at:
+            return False
+        self._look_at = now + _LOOK_S
+        try:
+            return self._journal.stat().st_size >= _LONG_BYTES
+        except OSError:  # it was taken away: the next commit says so
+            return False
 
     def _serve(self) -> None:
         while True:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from skyward.contracts import Lease
+from skyward.kit.leadership import LEADER
 from tests.simulation.checkers.base import Checker
 from tests.simulation.storing import Commit
 
@@ -15,7 +16,7 @@ class LeaseChecker(Checker):
 
     def committed(self, commit: Commit) -> None:
         taken, before = commit.lease, self._newest
-        if taken is None:
+        if taken is None or taken.name != LEADER:
             return
         if before is not None and before.holder not in ("", taken.holder) and taken.epoch != before.epoch:
             self._taken(before, taken, self.world.now - self._at)

@@ -220,7 +220,9 @@ class NodeReconciler:
     def _market(self, node: Node, table: Table) -> ObservedMarket:
         limits = self._limits.about(node.spec.pool_uid)
         shunned = self._hosts.shunned(self._deps.clock.now()) if table.offerings else ()
-        return ObservedMarket(table.offerings, self._writer.current_cool_downs(), limits, shunned, unlisted=table.unlisted)
+        return ObservedMarket(
+            table.offerings, self._writer.current_cool_downs(), limits, shunned, unlisted=table.unlisted
+        )
 
     def _rules(self, observed: ObservedNode) -> NodeRules:
         """The same for all nodes of the same providers, until a step of the clock."""
