@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import ast
+import contextlib
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -43,29 +45,36 @@ def test_what_measures_the_peers_needs_nothing_but_the_standard_library(name: st
         assert {name.partition(".")[0] for name in strange} <= sys.stdlib_module_names
 
 
+SLEEPS = "import os, time; print(os.getpid(), flush=True); time.sleep(600)"
+LEADS = """
+import subprocess, sys
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], env={})
+subprocess.Popen([sys.executable, "-c", sys.argv[1]], start_new_session=True)
+"""
+
+
 def test_every_process_of_a_measurement_is_found_and_ended(tmp_path: Path) -> None:
-    """One that has the mark, one that only shares the session, one with a home below: each in the way that systems need."""
-    sleeps = "import time; print(flush=True); time.sleep(600)"
-    children = (
-        "import subprocess, sys; [subprocess.Popen([sys.executable, '-c', sys.argv[1]], env=e) for e in ({}, None)]; "
-    )
-    argv = [sys.executable, "-c", children + sleeps, sleeps]
+    """The one that leads, one that only shares its session, one that only has the mark, one with a home below."""
     marked = os.environ | {processes.MARK: str(tmp_path)}
+    argv = [sys.executable, "-c", LEADS + SLEEPS, SLEEPS]
     leader = subprocess.Popen(argv, env=marked, start_new_session=True, stdout=subprocess.PIPE)
-    node = subprocess.Popen([sys.executable, "-c", sleeps], env={"HOME": f"{tmp_path}/node"}, stdout=subprocess.PIPE)
+    node = subprocess.Popen([sys.executable, "-c", SLEEPS], env={"HOME": f"{tmp_path}/node"}, stdout=subprocess.PIPE)
+    assert leader.stdout is not None
+    assert node.stdout is not None
+    started = [int(leader.stdout.readline()) for _ in range(3)] + [int(node.stdout.readline())]
     try:
-        for process, lines in ((leader, 3), (node, 1)):
-            assert process.stdout is not None
-            assert [process.stdout.readline() for _ in range(lines)] == [b"\n"] * lines
-        found = processes.processes_of(str(tmp_path), leader.pid)
-        assert len(found) == 4
-        assert {leader.pid, node.pid} < set(found)
-    finally:
+        assert sorted(processes.processes_of(str(tmp_path), leader.pid)) == sorted(started)
+
         processes.end_all(str(tmp_path), leader.pid)
+
+        assert processes.processes_of(str(tmp_path), leader.pid) == []
+        assert leader.wait(10) == node.wait(10) == -signal.SIGKILL
+    finally:
+        for pid in started:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGKILL)
         leader.communicate()
         node.communicate()
-
-    assert processes.processes_of(str(tmp_path), leader.pid) == []
 
 
 def test_ratios_are_ours_divided_by_the_peers() -> None:

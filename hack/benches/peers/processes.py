@@ -30,7 +30,7 @@ def processes_of(directory: str, session: int) -> list[int]:
         except OSError:
             continue
         state, its_session = _state_and_session(int(entry.name))
-        is_ours = not marks.isdisjoint(environment)
+        is_ours = not marks.isdisjoint(environment) or any(pair.startswith(home) for pair in environment)
         if (is_ours or its_session == session) and state not in "ZX":
             found.append(int(entry.name))
     return found

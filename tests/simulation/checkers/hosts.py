@@ -19,6 +19,10 @@ class HostChecker(Checker):
         """By provider and host: when a node on it failed that was never ready."""
         self._told: set[str] = set()
 
+    def restored(self) -> None:
+        super().restored()
+        self._told.update(uid for uid, node in self.world.records.nodes.items() if node.status.failure)
+
     def committed(self, commit: Commit) -> None:
         for before, launch in commit.launches:
             if before is None and launch.state is LaunchState.PREPARED:
