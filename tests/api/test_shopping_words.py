@@ -32,8 +32,14 @@ def problems(*lines: str) -> list[str]:
     [
         ({}, "be80c593a7419862"),
         ({"accelerator": "A100-80GB:4", "allocation": "spot-if-available"}, "20e1615a443bbaad"),
-        ({"resources": {"cpu": "8+", "memory": "24GB..80GB", "disk": "100GB"}, "instanceType": "m5.large"}, "31b90fc04756a964"),
-        ({"offerings": {"ordered": [{"provider": "shop-a"}, {"provider": "shop-b", "maxHourlyCost": "2"}]}}, "0680ec97f0db24cc"),
+        (
+            {"resources": {"cpu": "8+", "memory": "24GB..80GB", "disk": "100GB"}, "instanceType": "m5.large"},
+            "31b90fc04756a964",
+        ),
+        (
+            {"offerings": {"ordered": [{"provider": "shop-a"}, {"provider": "shop-b", "maxHourlyCost": "2"}]}},
+            "0680ec97f0db24cc",
+        ),
         ({"requirements": [{"key": "cpu", "operator": "Gt", "values": [2]}]}, "2802ff95a8212c2f"),
     ],
     ids=["smallest", "accelerator", "machine", "offerings", "requirements"],
@@ -86,7 +92,10 @@ def test_what_is_no_quantity_is_refused_with_the_form(text: str) -> None:
 @pytest.mark.parametrize(
     ("lines", "expected"),
     [
-        (["provider: shop-a", "accelerator: ':8'"], "spec.accelerator: ':8' is not an accelerator: write it like H100, H100:8"),
+        (
+            ["provider: shop-a", "accelerator: ':8'"],
+            "spec.accelerator: ':8' is not an accelerator: write it like H100, H100:8",
+        ),
         (["provider: shop-a", "accelerator: 8"], "must be text, not 8; put it in quotes"),
         (["provider: shop-a", "resources: {cpu: many}"], "spec.resources.cpu: 'many' is not a number or a range"),
         (["provider: shop-a", "resources: {disk: 5}"], "spec.resources.disk: must be text, not 5; put it in quotes"),

@@ -15,7 +15,9 @@ SAID = frozenset(
     name
     for path in ROOM.rglob("*.py")
     if path != ROOM / "api" / "conditions.py"
-    for name in re.findall(r"\b(?:Reason|PoolCondition|NodeCondition|SourceCondition|TaskCondition)\.[A-Z_]+\b", path.read_text())
+    for name in re.findall(
+        r"\b(?:Reason|PoolCondition|NodeCondition|SourceCondition|TaskCondition)\.[A-Z_]+\b", path.read_text()
+    )
 )
 
 

@@ -87,7 +87,9 @@ def test_tells_the_refusal_that_may_pass_by_itself_and_looks_when_the_first_ends
     sold_out = CoolDown(one.id, NOW + 60, "sold out", Reason.INSUFFICIENT_CAPACITY)
     quota = CoolDown(two.id, NOW + 30, "limit reached", Reason.QUOTA_EXCEEDED)
 
-    choice = choose_offering(Shopping.at(provider_specs("aws")), make_market(one, two, cool_downs=[sold_out, quota]), NOW)
+    choice = choose_offering(
+        Shopping.at(provider_specs("aws")), make_market(one, two, cool_downs=[sold_out, quota]), NOW
+    )
 
     assert choice.reason is Reason.INSUFFICIENT_CAPACITY
     assert choice.retry_at == NOW + 30

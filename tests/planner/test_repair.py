@@ -274,7 +274,9 @@ def test_an_offering_of_a_shunned_host_is_left_out_and_said_so() -> None:
     market: ObservedMarket = replace(make_market(bad, good), shunned=shun([failure("a", NOW - 1)], NOW))
 
     chosen = choose_offering(Shopping.at(provider_specs("local")), without_shunned(market), NOW)
-    none_left = choose_offering(Shopping.at(provider_specs("local")), without_shunned(replace(market, offerings=(bad,))), NOW)
+    none_left = choose_offering(
+        Shopping.at(provider_specs("local")), without_shunned(replace(market, offerings=(bad,))), NOW
+    )
 
     assert chosen.offering == good
     assert "1 left out because of their hosts" in chosen.message

@@ -182,7 +182,9 @@ class Cloud:
     def offerings(self, provider: str) -> tuple[Offering, ...]:
         dearness = self.profile.dearness(provider)
         return tuple(
-            Offering(provider, name, capacity_type="spot" if name == "spot" else "on-demand", usd_per_hour=price * dearness)
+            Offering(
+                provider, name, capacity_type="spot" if name == "spot" else "on-demand", usd_per_hour=price * dearness
+            )
             for name, price in self.prices.items()
         )
 
@@ -205,7 +207,9 @@ class Cloud:
 
     def add(self, name: str, owner: str, launch: str, pool_uid: str) -> Machine:
         now = self.clock.now()
-        machine = Machine(name, owner, launch, pool_uid, now, now, Offering(self.profile.providers[0], "small"), extra=True)
+        machine = Machine(
+            name, owner, launch, pool_uid, now, now, Offering(self.profile.providers[0], "small"), extra=True
+        )
         self.machines[name] = machine
         self.on_effect("appeared", machine)
         return machine

@@ -66,7 +66,9 @@ class Wish:
         annotations = ", ".join(f'skyward.dev/{name}: "{value}"' for name, value in marks)
         annotations = f", annotations: {{{annotations}}}" if marks else ""
         rollout = f", {self.rollout}" if self.rollout else ""
-        places = "".join(f"  {name}: {said if isinstance(said, str) else json.dumps(said)}\n" for name, said in where.items())
+        places = "".join(
+            f"  {name}: {said if isinstance(said, str) else json.dumps(said)}\n" for name, said in where.items()
+        )
         return (
             f"apiVersion: skyward.dev/v1alpha1\nkind: Pool\nmetadata: {{name: {self.name}{annotations}}}\n"
             f"spec:\n  nodes: {self.nodes}\n{places}  drainTimeout: 1m\n"

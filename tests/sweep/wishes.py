@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
+from skyward.api import Json
 from tests.intake.files import MemoryFiles
 from tests.simulation.clock import SimClock
 from tests.simulation.desire import Desire, Wish
@@ -20,18 +21,18 @@ class Written(Wish):
     """Further lines of the spec."""
     annotations: tuple[tuple[str, str], ...] = ()
 
-    def text(self) -> str:
+    def text(self, where: Json) -> str:
         marks = ", ".join(f'skyward.dev/{name}: "{value}"' for name, value in self.annotations)
         return (
             f"apiVersion: skyward.dev/v1alpha1\nkind: Pool\nmetadata: {{name: {self.name}, annotations: {{{marks}}}}}\n"
-            f"spec:\n  nodes: {self.nodes}\n  provider: local\n  drainTimeout: 1m\n  rollout: {self.rollout}\n"
+            f"spec:\n  nodes: {self.nodes}\n  provider: {where['provider']}\n  drainTimeout: 1m\n  rollout: {self.rollout}\n"
             f'  image: {{env: {{VERSION: "{self.version}"}}}}\n' + "".join(f"  {line}\n" for line in self.more)
         )
 
 
 class StagedDesire(Desire):
     def __init__(self, files: MemoryFiles, clock: SimClock) -> None:
-        super().__init__(files, clock)
+        super().__init__(files, clock, {"provider": "local"})
         self._moved: dict[str, str] = {}
 
     def path(self, name: str) -> str:

@@ -91,9 +91,7 @@ def _own_module(named: ModuleType | str) -> ModuleType:
         raise UserError(f"modules: {named!r} cannot be imported here: {error}") from error
 
 
-def _dumps(
-    value: Any, what: Callable[[], str], modules: Modules, apart: list[memoryview] | None = None
-) -> bytes:
+def _dumps(value: Any, what: Callable[[], str], modules: Modules, apart: list[memoryview] | None = None) -> bytes:
     keep = None if apart is None else keep_apart(apart)
     with _lock, _by_value(modules):
         try:

@@ -117,7 +117,9 @@ async def a_manifest_stays_broken(stage: Stage) -> None:
 @DESIRE.story()
 async def two_files_declare_the_same_pool(stage: Stage) -> None:
     await _begin(stage)
-    stage.files.put(f"{MANIFESTS}/copy.yaml", stage.desire.wishes[POOL].text().replace("nodes: 1", "nodes: 0"))
+    stage.files.put(
+        f"{MANIFESTS}/copy.yaml", stage.desire.wishes[POOL].text(stage.desire.where).replace("nodes: 1", "nodes: 0")
+    )
     await asyncio.sleep(25)
 
 

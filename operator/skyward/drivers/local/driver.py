@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import platform
 import threading
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
@@ -38,7 +40,22 @@ from skyward.facts import Instance, InstanceState, LaunchOutcome, LaunchRequest,
 
 T = TypeVar("T")
 
-_OFFERING = Offering(provider=PROVIDER, name=PROVIDER)
+_GB = 1000**3
+_ARCHITECTURES = {"x86_64": "x86_64", "aarch64": "arm64", "arm64": "arm64"}
+
+
+def _this_host() -> Offering:
+    """Every node has all of it: nothing is set aside for any."""
+    return Offering(
+        provider=PROVIDER,
+        name=PROVIDER,
+        vcpus=float(os.cpu_count() or 1),
+        memory_gb=os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") / _GB,
+        arch=_ARCHITECTURES.get(platform.machine(), ""),
+    )
+
+
+_OFFERING = _this_host()
 _THREADS = 8
 """Of its own: a slow disk or host holds up nothing but local nodes."""
 _CALLS = ".calls"
