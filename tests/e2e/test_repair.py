@@ -61,8 +61,12 @@ def test_a_node_whose_check_begins_to_fail_is_drained_and_replaced_and_says_why(
     assert len(ledger.read_text().split()) == 2, "its task was waited for and not run again"
     wait_for("its end", lambda: not home_of(operator, victim).exists())
     wait_for("another in its place", lambda: len(operator.ready_nodes("hello")) == 2)
-    record = operator.objects.get("nodes", "default", name)
-    assert record["status"]["failure"] == "its health check fails: exit status 3: the disk is upside down"
+
+    def told() -> str:
+        return str(operator.objects.get("nodes", "default", name)["status"].get("failure", ""))
+
+    wait_for("its record, once its end is proved", lambda: bool(told()))
+    assert told() == "its health check fails: exit status 3: the disk is upside down"
     delete_and_check(operator, "hello")
 
 
