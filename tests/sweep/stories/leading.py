@@ -84,8 +84,10 @@ async def the_wall_clock_jumps(stage: Stage) -> None:
 
 @LEADING.story()
 async def a_machine_that_no_record_knows_is_swept(stage: Stage) -> None:
-    """It is of a leadership that is over: these records cannot be older than it."""
+    """It is of a leadership that is over, and after which nothing strange was listed for as long as a listing may hide it: these
+    records cannot be older than it."""
     await _begin(stage)
+    await asyncio.sleep(120)
     stage.kill()
     await asyncio.sleep(5)
     orphan = stage.cloud.add("o-1", stage.installation, "lost-launch", "lost-pool")
